@@ -1,0 +1,187 @@
+"""The events of a lab's one log, which are also the wire format of the agent.
+
+Every event says when (`at`, nanoseconds since the epoch, the kernel's realtime clock)
+and most say where (`netns`, the namespace's name in the lab). ``…Set`` means "is now
+so": created or changed; a fold over the events gives the state (see `state`).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from labkit.model.operations import Operation
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    at: int
+
+
+class Applied(_Event, frozen=True, kw_only=True, tag=True):
+    """An operation was carried out. `lab.commands` is a view of these."""
+
+    operation: Operation
+
+
+class LinkSet(_Event, frozen=True, kw_only=True, tag=True):
+    """An interface exists, as RTM_NEWLINK says (`rtnetlink(7)`).
+
+    `master` is the index of the bridge this is a port of; `peer_netns` and `peer_index`
+    say where a veth's other end is, when that is in the lab.
+    """
+
+    netns: str
+    index: int
+    name: str
+    kind: str = ""
+    mac: str = ""
+    is_up: bool = False
+    has_carrier: bool = False
+    mtu: int = 0
+    master: int | None = None
+    peer_netns: str | None = None
+    peer_index: int | None = None
+    port_state: str | None = None
+    altnames: tuple[str, ...] = ()
+
+
+class LinkRemoved(_Event, frozen=True, kw_only=True, tag=True):
+    netns: str
+    index: int
+
+
+class AddressSet(_Event, frozen=True, kw_only=True, tag=True):
+    netns: str
+    index: int
+    address: str
+
+
+class AddressRemoved(_Event, frozen=True, kw_only=True, tag=True):
+    netns: str
+    index: int
+    address: str
+
+
+class RouteSet(_Event, frozen=True, kw_only=True, tag=True):
+    """A row of the main routing table; `metric` is part of what tells rows apart."""
+
+    netns: str
+    destination: str
+    gateway: str | None = None
+    index: int = 0
+    scope: str = "global"
+    metric: int = 0
+
+
+class RouteRemoved(_Event, frozen=True, kw_only=True, tag=True):
+    netns: str
+    destination: str
+    gateway: str | None = None
+    index: int = 0
+    scope: str = "global"
+    metric: int = 0
+
+
+class NeighbourSet(_Event, frozen=True, kw_only=True, tag=True):
+    """A row of the neighbour table; `state` is the kernel's own name."""
+
+    netns: str
+    index: int
+    address: str
+    state: str
+    mac: str | None = None
+
+
+class NeighbourRemoved(_Event, frozen=True, kw_only=True, tag=True):
+    netns: str
+    index: int
+    address: str
+
+
+class FdbSet(_Event, frozen=True, kw_only=True, tag=True):
+    """A row of a bridge's forwarding database.
+
+    `updated` is when a frame from `mac` last came in, nanoseconds since the epoch
+    (from NDA_CACHEINFO), or None for rows that do not age.
+    """
+
+    netns: str
+    bridge: int
+    port: int
+    mac: str
+    kind: str
+    vlan: int | None = None
+    updated: int | None = None
+
+
+class FdbRemoved(_Event, frozen=True, kw_only=True, tag=True):
+    netns: str
+    bridge: int
+    port: int
+    mac: str
+    vlan: int | None = None
+
+
+class NamespaceRemoved(_Event, frozen=True, kw_only=True, tag=True):
+    """A namespace ended, and with it all that was in it."""
+
+    netns: str
+
+
+class Traffic(_Event, frozen=True, kw_only=True, tag=True):
+    """Packets that an interface has received and sent so far (IFLA_STATS64)."""
+
+    netns: str
+    index: int
+    received: int
+    sent: int
+
+
+class ProcessStarted(_Event, frozen=True, kw_only=True, tag=True):
+    """A command was started in a namespace."""
+
+    netns: str
+    job: int
+    host: str
+    command: str
+
+
+class ProcessEnded(_Event, frozen=True, kw_only=True, tag=True):
+    job: int
+    exit_code: int
+
+
+class Lost(_Event, frozen=True, kw_only=True, tag=True):
+    """The kernel dropped events before they could be read; the tables were read again.
+
+    `what` says which kind; `count` how many, None where the kernel does not tell.
+    """
+
+    what: str
+    count: int | None = None
+
+
+class Closed(_Event, frozen=True, kw_only=True, tag=True):
+    """The lab ended; `reason` says why in plain words."""
+
+    reason: str
+
+
+Event = (
+    Applied
+    | LinkSet
+    | LinkRemoved
+    | AddressSet
+    | AddressRemoved
+    | RouteSet
+    | RouteRemoved
+    | NeighbourSet
+    | NeighbourRemoved
+    | FdbSet
+    | FdbRemoved
+    | NamespaceRemoved
+    | Traffic
+    | ProcessStarted
+    | ProcessEnded
+    | Lost
+    | Closed
+)

@@ -1,0 +1,303 @@
+"""The state of a lab at one time: a fold over its events."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+
+from labkit.model import events as ev
+from labkit.model import operations as op
+from labkit.model.operations import MACHINE
+from labkit.model.values import FdbEntry, Interface, Neighbour, Port, Route, Table
+
+
+class HostInfo:
+    """A host as the topology knows it: `netns` is where its interfaces are."""
+
+    def __init__(self, name: str, netns: str, *, forwarding: bool = False) -> None:
+        self.name = name
+        self.netns = netns
+        self.forwarding = forwarding
+
+
+class Namespace:
+    """The kernel's tables of one namespace, keyed as the kernel keys them."""
+
+    def __init__(self) -> None:
+        self.links: dict[int, ev.LinkSet] = {}
+        self.addresses: dict[int, list[str]] = {}
+        self.routes: dict[tuple[str, str | None, int, int], ev.RouteSet] = {}
+        self.neighbours: dict[tuple[int, str], ev.NeighbourSet] = {}
+        self.fdb: dict[tuple[int, int, str, int | None], ev.FdbSet] = {}
+        self.traffic: dict[int, ev.Traffic] = {}
+
+    def link_named(self, name: str) -> ev.LinkSet | None:
+        """The interface with that name or altname, or None."""
+        for link in self.links.values():
+            if link.name == name or name in link.altnames:
+                return link
+        return None
+
+    def name_of(self, index: int) -> str:
+        """An interface's name, or ``ifN`` for one that is not known."""
+        link = self.links.get(index)
+        return link.name if link else f"if{index}"
+
+
+class Cable:
+    """A veth pair as found in the tables: two ``(netns, index)`` ends."""
+
+    def __init__(self, a: tuple[str, int], b: tuple[str, int]) -> None:
+        self.a = a
+        self.b = b
+
+
+class State:
+    """Hosts, tables and jobs of a lab at time `at` (nanoseconds since the epoch)."""
+
+    def __init__(self) -> None:
+        self.at = 0
+        self.hosts: dict[str, HostInfo] = {MACHINE: HostInfo(MACHINE, MACHINE)}
+        self.bridges: dict[str, op.AddBridge] = {}
+        self.namespaces: dict[str, Namespace] = {MACHINE: Namespace()}
+        self.jobs: dict[int, ev.ProcessStarted] = {}
+        self.lost = 0
+        self.closed: str | None = None
+
+    @classmethod
+    def after(cls, events: Iterable[ev.Event]) -> State:
+        """The state that those events lead to."""
+        state = cls()
+        for event in events:
+            state.apply(event)
+        return state
+
+    def copy(self) -> State:
+        """An independent copy (events, which never change, are shared)."""
+        memo: dict[int, object] = {}
+        twin = copy.copy(self)
+        twin.hosts = dict(self.hosts)
+        twin.bridges = dict(self.bridges)
+        twin.jobs = dict(self.jobs)
+        twin.namespaces = {}
+        for name, space in self.namespaces.items():
+            other = Namespace()
+            other.links = dict(space.links)
+            other.addresses = copy.deepcopy(space.addresses, memo)
+            other.routes = dict(space.routes)
+            other.neighbours = dict(space.neighbours)
+            other.fdb = dict(space.fdb)
+            other.traffic = dict(space.traffic)
+            twin.namespaces[name] = other
+        return twin
+
+    def space(self, netns: str) -> Namespace:
+        """The tables of a namespace, made empty when first heard of."""
+        return self.namespaces.setdefault(netns, Namespace())
+
+    def apply(self, event: ev.Event) -> None:
+        """Takes one event in."""
+        self.at = max(self.at, event.at)
+        match event:
+            case ev.LinkSet():
+                self.space(event.netns).links[event.index] = event
+            case ev.LinkRemoved():
+                self._forget_link(event.netns, event.index)
+            case ev.AddressSet():
+                addresses = self.space(event.netns).addresses.setdefault(event.index, [])
+                if event.address not in addresses:
+                    addresses.append(event.address)
+            case ev.AddressRemoved():
+                addresses = self.space(event.netns).addresses.get(event.index, [])
+                if event.address in addresses:
+                    addresses.remove(event.address)
+            case ev.RouteSet() | ev.RouteRemoved():
+                key = (event.destination, event.gateway, event.index, event.metric)
+                if isinstance(event, ev.RouteSet):
+                    self.space(event.netns).routes[key] = event
+                else:
+                    self.space(event.netns).routes.pop(key, None)
+            case ev.NeighbourSet():
+                self.space(event.netns).neighbours[event.index, event.address] = event
+            case ev.NeighbourRemoved():
+                self.space(event.netns).neighbours.pop((event.index, event.address), None)
+            case ev.FdbSet():
+                self._set_fdb(event)
+            case ev.FdbRemoved():
+                row = (event.bridge, event.port, event.mac, event.vlan)
+                self.space(event.netns).fdb.pop(row, None)
+            case ev.Traffic():
+                self.space(event.netns).traffic[event.index] = event
+            case ev.NamespaceRemoved():
+                self.namespaces.pop(event.netns, None)
+            case ev.ProcessStarted():
+                self.jobs[event.job] = event
+            case ev.ProcessEnded():
+                self.jobs.pop(event.job, None)
+            case ev.Lost():
+                self.lost += event.count or 1
+            case ev.Closed():
+                self.closed = event.reason
+            case ev.Applied():
+                self._applied(event.operation)
+
+    def _applied(self, operation: op.Operation) -> None:
+        match operation:
+            case op.AddHost():
+                self.hosts[operation.name] = HostInfo(
+                    operation.name, operation.netns, forwarding=operation.forwarding
+                )
+                self.space(operation.netns)
+            case op.RemoveHost():
+                self.hosts.pop(operation.name, None)
+            case op.AddBridge():
+                self.bridges[operation.interface] = operation
+            case op.RemoveBridge():
+                self.bridges.pop(operation.interface, None)
+            case _:
+                pass  # cables and routes are known from the kernel's own tables
+
+    def _forget_link(self, netns: str, index: int) -> None:
+        space = self.space(netns)
+        space.links.pop(index, None)
+        space.addresses.pop(index, None)
+        space.traffic.pop(index, None)
+        space.routes = {k: v for k, v in space.routes.items() if v.index != index}
+        space.neighbours = {k: v for k, v in space.neighbours.items() if k[0] != index}
+        space.fdb = {k: v for k, v in space.fdb.items() if index not in k[:2]}
+
+    def _set_fdb(self, event: ev.FdbSet) -> None:
+        fdb = self.space(event.netns).fdb
+        if event.kind == "learned":  # a MAC is learned at one port only: this row replaces another
+            for key in [
+                key
+                for key, row in fdb.items()
+                if row.kind == "learned"
+                and (key[0], key[2], key[3]) == (event.bridge, event.mac, event.vlan)
+            ]:
+                del fdb[key]
+        fdb[event.bridge, event.port, event.mac, event.vlan] = event
+
+    # Views: the frozen values of labkit.model.values.
+
+    def cables(self) -> Iterator[Cable]:
+        """Every veth pair of which both ends are in the lab, once each."""
+        seen = set()
+        for netns, space in self.namespaces.items():
+            for index, link in space.links.items():
+                if link.peer_netns is None or link.peer_index is None:
+                    continue
+                ends = frozenset([(netns, index), (link.peer_netns, link.peer_index)])
+                if ends not in seen and self.link(link.peer_netns, link.peer_index):
+                    seen.add(ends)
+                    yield Cable((netns, index), (link.peer_netns, link.peer_index))
+
+    def link(self, netns: str, index: int) -> ev.LinkSet | None:
+        """An interface by where it is, or None."""
+        space = self.namespaces.get(netns)
+        return space.links.get(index) if space else None
+
+    def peer(self, link: ev.LinkSet) -> str | None:
+        """``"host:interface"`` of a veth's other end, or None."""
+        if link.peer_netns is None or link.peer_index is None:
+            return None
+        other = self.link(link.peer_netns, link.peer_index)
+        return f"{link.peer_netns}:{other.name}" if other else None
+
+    def interfaces(self, netns: str) -> Table[Interface]:
+        """The namespace's interfaces, in the kernel's order."""
+        space = self.space(netns)
+        return Table(
+            Interface,
+            [
+                Interface(
+                    name=link.name,
+                    mac=link.mac,
+                    addresses=tuple(space.addresses.get(index, ())),
+                    is_up=link.is_up,
+                    has_carrier=link.has_carrier,
+                    peer=self.peer(link),
+                    bridge=space.name_of(link.master) if link.master else None,
+                )
+                for index, link in sorted(space.links.items())
+            ],
+            f"interfaces of {netns}",
+        )
+
+    def routes(self, netns: str) -> Table[Route]:
+        """The namespace's main routing table, default routes first."""
+        space = self.space(netns)
+        rows = sorted(
+            space.routes.values(), key=lambda r: (r.destination != "default", r.destination)
+        )
+        return Table(
+            Route,
+            [
+                Route(
+                    destination=row.destination,
+                    gateway=row.gateway,
+                    interface=space.name_of(row.index),
+                    scope=row.scope,
+                )
+                for row in rows
+            ],
+            f"routes of {netns}",
+        )
+
+    def neighbours(self, netns: str) -> Table[Neighbour]:
+        """The namespace's neighbour table: for IPv4, the ARP cache."""
+        space = self.space(netns)
+        return Table(
+            Neighbour,
+            [
+                Neighbour(
+                    address=row.address,
+                    mac=row.mac,
+                    state=row.state,
+                    interface=space.name_of(row.index),
+                )
+                for _, row in sorted(space.neighbours.items())
+            ],
+            f"neighbours (ARP cache) of {netns}",
+        )
+
+    def ports(self, bridge: int) -> Table[Port]:
+        """The ports of the bridge with that interface index."""
+        space = self.space(MACHINE)
+        return Table(
+            Port,
+            [
+                Port(
+                    name=link.name,
+                    mac=link.mac,
+                    state=link.port_state or "disabled",
+                    is_up=link.is_up,
+                    has_carrier=link.has_carrier,
+                    peer=self.peer(link),
+                )
+                for _, link in sorted(space.links.items())
+                if link.master == bridge
+            ],
+            f"ports of {space.name_of(bridge)}",
+        )
+
+    def fdb(self, bridge: int, now: int | None = None) -> Table[FdbEntry]:
+        """A bridge's forwarding database; ages as of `now` (nanoseconds since the epoch)."""
+        space = self.space(MACHINE)
+        now = self.at if now is None else now
+        rows = [row for key, row in space.fdb.items() if key[0] == bridge]
+        rows.sort(key=lambda r: (r.kind != "learned", r.port, r.mac, r.vlan or 0))
+        return Table(
+            FdbEntry,
+            [
+                FdbEntry(
+                    mac=row.mac,
+                    port=space.name_of(row.port),
+                    vlan=row.vlan,
+                    kind=row.kind,
+                    age=None if row.updated is None else max(0.0, (now - row.updated) / 1e9),
+                )
+                for row in rows
+            ],
+            f"fdb (CAM table) of {space.name_of(bridge)}",
+        )
