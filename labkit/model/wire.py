@@ -14,7 +14,7 @@ from labkit.model.events import Event
 from labkit.model.operations import Operation
 
 LIMIT = 1_000_000
-"""Bytes kept of each of a command's two output streams."""
+"""Bytes kept of each of a command's two output streams: the last ones."""
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
@@ -32,7 +32,12 @@ class Build(_Request, frozen=True, kw_only=True, tag=True):
 
 
 class Sync(_Request, frozen=True, kw_only=True, tag=True):
-    """Answered when everything that the kernel did before is in the event stream."""
+    """Answered when everything that the kernel did before is in the event stream.
+
+    The tables of `netns` (of every namespace, without it) are read again and compared.
+    """
+
+    netns: str | None = None
 
 
 class Spawn(_Request, frozen=True, kw_only=True, tag=True):

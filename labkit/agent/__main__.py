@@ -1,0 +1,264 @@
+"""The agent's loop: requests in, replies and events out.
+
+Started as ``python -m labkit.agent [FD]`` inside fresh net, mount and PID namespaces. FD is a
+pidfd of the notebook kernel: readable when that has ended, however it ended.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import IO, Any
+
+import msgspec
+
+from labkit.model import events as ev
+from labkit.model import operations as op
+from labkit.model import wire
+
+TICK = 0.2
+"""Seconds between two readings of what the kernel does not announce."""
+
+
+class Output:
+    """Standard output as a stream of JSON lines, written at the end of each round."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._encoder = msgspec.json.Encoder()
+        self._buffer = bytearray()
+
+    def put(self, message: Any) -> None:
+        """Queues a message."""
+        self._buffer += self._encoder.encode(message)
+        self._buffer += b"\n"
+        if len(self._buffer) > 1 << 16:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is queued; blocks while the reader is behind."""
+        view = memoryview(bytes(self._buffer))
+        self._buffer.clear()
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+
+class Agent:
+    """Owns the lab's namespaces and answers requests one at a time."""
+
+    def __init__(self, watched: int | None) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._decoder = msgspec.json.Decoder(wire.Request)
+        self._output = Output(os.dup(1))
+        os.dup2(2, 1)  # nothing else may write into the stream of messages
+        self._input = bytearray()
+        self._requests: list[wire.Request] = []
+        self._waiting: dict[int, int] = {}  # request -> the job whose end it waits for
+        os.set_blocking(0, False)
+        self._selector.register(0, selectors.EVENT_READ, self._read)
+        if watched is not None:
+            self._selector.register(watched, selectors.EVENT_READ, lambda: os._exit(0))
+        self._ready = False
+
+    def _start(self) -> None:
+        """The slow part (importing pyroute2), after the first request has been answered."""
+        from labkit.agent.links import Builder
+        from labkit.agent.monitor import Monitor
+        from labkit.agent.namespaces import Namespaces
+        from labkit.agent.processes import Processes
+
+        self._spaces = Namespaces()
+        self._monitor = Monitor(self._spaces, self._output.put)
+        self._selector.register(
+            self._monitor.socket, selectors.EVENT_READ, lambda: self._monitor.flush()
+        )
+        self._processes = Processes(self._spaces, self._watch, self._unwatch, self._ended)
+        self._builder = Builder(self._spaces, self._processes.kill_in)
+        reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+        def reap() -> None:
+            os.read(reading, 4096)
+            self._processes.reap()
+
+        self._selector.register(reading, selectors.EVENT_READ, reap)
+        self._monitor.read_all()
+        self._ready = True
+
+    def run(self) -> None:
+        """Serves until standard input ends."""
+        next_tick = time.monotonic() + TICK
+        while True:
+            self._output.flush()
+            wait = max(0.0, next_tick - time.monotonic())
+            if self._ready:
+                due = self._processes.tick()
+                wait = wait if due is None else min(wait, due)
+            for key, _ in self._selector.select(0 if self._requests else wait):
+                key.data()
+            while self._requests:
+                self._serve(self._requests.pop(0))
+            if self._ready and time.monotonic() >= next_tick:
+                self._monitor.tick()
+                next_tick = time.monotonic() + TICK
+
+    # Input
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(0, 1 << 16)
+            except BlockingIOError:
+                return
+            if not data:
+                os._exit(0)  # the notebook kernel is gone: so is the lab, and all in it
+            self._input += data
+            *lines, rest = self._input.split(b"\n")
+            self._input = bytearray(rest)
+            for line in lines:
+                try:
+                    self._requests.append(self._decoder.decode(line))
+                except msgspec.MsgspecError as error:
+                    fault = wire.Fault(message=f"not a request: {error}")
+                    self._output.put(wire.Reply(id=-1, fault=fault))
+
+    def _watch(self, stream: IO[bytes], callback: Callable[[], None]) -> None:
+        self._selector.register(stream, selectors.EVENT_READ, callback)
+
+    def _unwatch(self, stream: IO[bytes]) -> None:
+        self._selector.unregister(stream)
+
+    # Requests
+
+    def _serve(self, request: wire.Request) -> None:
+        try:
+            if isinstance(request, wire.Hello):
+                self._reply(request.id)
+                self._output.flush()
+                self._start()
+                return
+            if not self._ready:
+                self._start()
+            result = self._handle(request)
+        except OSError as error:
+            words = error.strerror or str(error)
+            self._fail(request.id, wire.Fault(message=words, code=error.errno))
+        except Exception as error:  # noqa: BLE001 (a fault in one request must not end the lab)
+            self._fail(request.id, wire.Fault(message=f"{type(error).__name__}: {error}"))
+        else:
+            if result is not Ellipsis:
+                self._reply(request.id, result)
+
+    def _reply(self, number: int, result: Any = None) -> None:
+        self._output.put(wire.Reply(id=number, result=result))
+
+    def _fail(self, number: int, fault: wire.Fault) -> None:
+        self._output.put(wire.Reply(id=number, fault=fault))
+
+    def _handle(self, request: wire.Request) -> Any:
+        """The result of a request; Ellipsis where the reply comes later."""
+        match request:
+            case wire.Build():
+                return self._build(request)
+            case wire.Sync():
+                self._monitor.flush()
+                self._monitor.tick()
+                if request.netns:
+                    self._monitor.read(request.netns)
+                else:
+                    self._monitor.read_all()
+                return None
+            case wire.Spawn():
+                return self._spawn(request)
+            case wire.JobOutput():
+                self._processes.reap()
+                return self._processes.get(request.job).result()
+            case wire.StopJob():
+                job = self._processes.get(request.job)
+                if job.exit_code is None:
+                    job.waiter = lambda result: self._reply(request.id, result)
+                    self._processes.stop(job, request.grace)
+                    return ...
+                return job.result()
+            case wire.Cancel():
+                number = self._waiting.get(request.target)
+                if number is not None:
+                    self._processes.stop(self._processes.get(number), 0)
+                return None
+            case _:
+                raise OSError(None, f"unknown request {type(request).__name__}")
+
+    def _build(self, request: wire.Build) -> Any:
+        from labkit.agent.links import BuildFault
+
+        def between() -> bool:
+            self._monitor.drain()
+            self._read()
+            return any(
+                isinstance(other, wire.Cancel) and other.target == request.id
+                for other in self._requests
+            )
+
+        try:
+            self._builder.apply(request.operations, between)
+        except BuildFault as fault:
+            self._monitor.flush()
+            self._fail(request.id, fault.fault)
+            return ...
+        at = time.time_ns()
+        for operation in request.operations:
+            self._output.put(ev.Applied(at=at, operation=operation))
+            if isinstance(operation, op.RemoveHost) and operation.netns != op.MACHINE:
+                self._monitor.forget(operation.netns)
+            elif isinstance(operation, op.AddHost):
+                self._monitor.wake(operation.netns)
+        return None
+
+    def _spawn(self, request: wire.Spawn) -> Any:
+        self._monitor.wake(request.netns)
+        job = self._processes.start(request)
+        self._output.put(
+            ev.ProcessStarted(
+                at=time.time_ns(),
+                netns=request.netns,
+                job=job.number,
+                host=request.host,
+                command=" ".join(request.argv),
+            )
+        )
+        if not request.wait:
+            return job.result()
+
+        def done(result: wire.CommandResult) -> None:
+            self._waiting.pop(request.id, None)
+            self._monitor.flush()
+            self._reply(request.id, result)
+            self._processes.forget(job)
+
+        job.waiter = done
+        self._waiting[request.id] = job.number
+        return ...
+
+    def _ended(self, job: Any) -> None:
+        self._output.put(
+            ev.ProcessEnded(at=time.time_ns(), job=job.number, exit_code=job.exit_code)
+        )
+
+
+def main() -> None:
+    """Runs the agent until its standard input ends or the notebook kernel does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the kernel's interrupt is not for the lab
+    os.umask(0o022)
+    try:
+        Agent(int(sys.argv[1]) if len(sys.argv) > 1 else None).run()
+    except BrokenPipeError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

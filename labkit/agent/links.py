@@ -1,0 +1,345 @@
+"""Carrying out operations: all of a build, or none of it."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import struct
+from collections.abc import Callable, Iterable
+
+from labkit.agent import netlink as nl
+from labkit.agent.namespaces import Namespaces, link_up
+from labkit.model import operations as op
+from labkit.model.operations import MACHINE
+from labkit.model.wire import Fault
+
+NEW = nl.CREATE | nl.EXCLUSIVE
+NEWLINKPROP = 108
+RTA_OIF = 4
+RTPROT_KERNEL, RTPROT_BOOT, TABLE_MAIN = 2, 3, 254
+SCOPE_GLOBAL, SCOPE_LINK = 0, 253
+AF_INET, AF_INET6 = 2, 10
+FAMILIES = {4: AF_INET, 6: AF_INET6}
+USER_HZ = 100
+
+Undo = Callable[[], None]
+
+
+class BuildFault(Exception):
+    """Operation number `index` failed, and all before it were undone."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+class Builder:
+    """Applies operations to the kernel. It keeps no copy of the network, only two memos."""
+
+    def __init__(self, namespaces: Namespaces, kill_in: Callable[[int], None]) -> None:
+        self._spaces = namespaces
+        self._kill_in = kill_in
+        self._next_index = 2  # 1 is every namespace's loopback
+        self._lost_routes: dict[tuple[str, str], list[bytes]] = {}
+
+    def apply(
+        self,
+        operations: Iterable[op.Operation],
+        between: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Carries out all operations, or none. Raises BuildFault.
+
+        `between` is called after each; True from it means "give up", and undoes the rest.
+        """
+        undos: list[Undo] = []
+        for index, operation in enumerate(operations):
+            try:
+                self._apply(operation, undos)
+                if between():
+                    raise OSError(errno.ECANCELED, "interrupted")
+            except OSError as error:
+                for undo in reversed(undos):
+                    undo()
+                words = error.strerror or str(error)
+                raise BuildFault(
+                    Fault(message=words, code=error.errno, operation=index)
+                ) from error
+
+    def _apply(self, operation: op.Operation, undos: list[Undo]) -> None:
+        match operation:
+            case op.AddHost():
+                self._add_host(operation, undos)
+            case op.RemoveHost():
+                self._remove_host(operation)
+            case op.AddBridge():
+                self._add_bridge(operation, undos)
+            case op.RemoveBridge():
+                self._delete_link(MACHINE, operation.interface)
+            case op.AddCable():
+                self._add_cable(operation, undos)
+            case op.RemoveCable():
+                self._delete_link(operation.b.netns, operation.b.interface)
+            case op.Unplug():
+                self._unplug(operation.b)
+            case op.Plug():
+                self._plug(operation.b)
+            case op.AddRoute():
+                self._route(nl.NEWROUTE, operation, undos)
+            case op.RemoveRoute():
+                self._route(nl.DELROUTE, operation, undos)
+            case op.FlushFdb():
+                self._flush(operation.interface)
+
+    def _rtnl(self, netns: str) -> nl.Netlink:
+        try:
+            return self._spaces.by_name[netns].rtnl
+        except KeyError:
+            raise OSError(errno.ENOENT, f"there is no namespace {netns!r}") from None
+
+    def index_of(self, netns: str, interface: str) -> int:
+        """An interface's index. Raises OSError (ENODEV)."""
+        self._rtnl(netns)
+        with self._spaces.entered(netns):
+            return socket.if_nametoindex(interface)
+
+    # Hosts and bridges
+
+    def _add_host(self, wanted: op.AddHost, undos: list[Undo]) -> None:
+        if wanted.netns == MACHINE:
+            return
+        self._spaces.add(wanted.netns, forwarding=wanted.forwarding, ipv6=wanted.ipv6)
+        undos.append(lambda: self._spaces.remove(wanted.netns))
+
+    def _remove_host(self, wanted: op.RemoveHost) -> None:
+        if wanted.netns == MACHINE:
+            return
+        self._rtnl(wanted.netns)
+        self._kill_in(self._spaces.by_name[wanted.netns].inode)
+        self._spaces.remove(wanted.netns)
+
+    def _add_bridge(self, wanted: op.AddBridge, undos: list[Undo]) -> None:
+        info = [
+            ("IFLA_BR_AGEING_TIME", int(wanted.ageing * USER_HZ)),
+            ("IFLA_BR_STP_STATE", int(wanted.stp)),
+        ]
+        index = self._create(
+            MACHINE,
+            "bridge",
+            {},
+            [("IFLA_IFNAME", wanted.interface), ("IFLA_ADDRESS", wanted.mac)],
+            lambda _: {"attrs": info},
+        )
+        undos.append(lambda: self._delete_link(MACHINE, wanted.interface))
+        rtnl = self._rtnl(MACHINE)
+        if wanted.name != wanted.interface:
+            rtnl.send(_altname(index, wanted.name))
+        if wanted.address:
+            rtnl.send(_address(index, wanted.address))
+        rtnl.send(link_up(index))
+
+    # Cables
+
+    def _add_cable(self, wanted: op.AddCable, undos: list[Undo]) -> None:
+        a, b = wanted.a, wanted.b
+        rtnl_a, rtnl_b = self._rtnl(a.netns), self._rtnl(b.netns)
+        peer_fd = self._spaces.by_name[a.netns].fd
+        # IFF_UP on the peer at creation fails (ENOTCONN): only the b end comes up at once.
+        b_index = self._create(
+            b.netns,
+            "veth",
+            {"flags": 1, "change": 1},
+            [("IFLA_IFNAME", b.interface), ("IFLA_ADDRESS", b.mac), *self._master(b)],
+            lambda index: {
+                "attrs": [
+                    (
+                        "VETH_INFO_PEER",
+                        {
+                            "index": index + 1,
+                            "attrs": [
+                                ("IFLA_IFNAME", a.interface),
+                                ("IFLA_ADDRESS", a.mac),
+                                ("IFLA_NET_NS_FD", peer_fd),
+                            ],
+                        },
+                    )
+                ]
+            },
+        )
+        a_index = b_index + 1
+        self._next_index += 1
+        undos.append(lambda: self._delete_link(b.netns, b.interface))
+        rtnl_a.send(*self._settle(a, a_index))
+        more = self._settle(b, b_index)[1:]  # it is up, and in its bridge, since it was created
+        if more:
+            rtnl_b.send(*more)
+
+    def _settle(self, end: op.End, index: int) -> list[tuple[int, int, bytes]]:
+        if end.bridge:
+            requests = [
+                nl.encode(
+                    nl.ifinfmsg,
+                    nl.NEWLINK,
+                    fields={"index": index, "flags": 1, "change": 1},
+                    attributes=self._master(end),
+                )
+            ]
+        else:
+            requests = [link_up(index)]
+        if end.address:
+            requests.append(_address(index, end.address))
+        if end.altname:
+            requests.append(_altname(index, end.altname))
+        return requests
+
+    def _master(self, end: op.End) -> list[tuple[str, int]]:
+        return [("IFLA_MASTER", self.index_of(end.netns, end.bridge))] if end.bridge else []
+
+    def _create(
+        self,
+        netns: str,
+        kind: str,
+        fields: dict[str, int],
+        attributes: list[tuple[str, object]],
+        data: Callable[[int], dict[str, object]],
+    ) -> int:
+        """Creates a link with an index of our choice, so that no look-up is needed."""
+        while True:
+            index = self._next_index
+            self._next_index += 1
+            info = {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", data(index))]}
+            request = nl.encode(
+                nl.ifinfmsg,
+                nl.NEWLINK,
+                flags=NEW,
+                fields={**fields, "index": index},
+                attributes=[*attributes, ("IFLA_LINKINFO", info)],
+            )
+            try:
+                self._rtnl(netns).send(request)
+            except nl.NetlinkFault as fault:
+                # EBUSY: a learner's own link has that index (a name in use is EEXIST).
+                if fault.errno != errno.EBUSY or index > 1 << 20:
+                    raise
+                self._next_index += 100
+                continue
+            return index
+
+    def _delete_link(self, netns: str, interface: str) -> None:
+        index = self.index_of(netns, interface)
+        self._rtnl(netns).send(nl.encode(nl.ifinfmsg, nl.DELLINK, fields={"index": index}))
+
+    def _unplug(self, end: op.End) -> None:
+        """Takes the end down; the kernel drops its routes with it, so remember those added."""
+        index = self.index_of(end.netns, end.interface)
+        rtnl = self._rtnl(end.netns)
+        rows = rtnl.dump(nl.GETROUTE, bytes(12))
+        self._lost_routes[end.netns, end.interface] = [
+            row.body for row in rows if _is_added_route(row.body, index)
+        ]
+        rtnl.send(link_up(index, up=False))
+
+    def _plug(self, end: op.End) -> None:
+        index = self.index_of(end.netns, end.interface)
+        rtnl = self._rtnl(end.netns)
+        rtnl.send(link_up(index))
+        for body in self._lost_routes.pop((end.netns, end.interface), ()):
+            rtnl.send((nl.NEWROUTE, nl.CREATE, body))
+
+    # Routes and tables
+
+    def _route(
+        self, kind: int, wanted: op.AddRoute | op.RemoveRoute, undos: list[Undo]
+    ) -> None:
+        rtnl = self._rtnl(wanted.netns)
+        attributes: list[tuple[str, object]] = []
+        length, family = 0, AF_INET
+        if wanted.via:
+            family = FAMILIES[ipaddress.ip_address(wanted.via).version]
+            attributes.append(("RTA_GATEWAY", wanted.via))
+        if wanted.destination != "default":
+            network = ipaddress.ip_network(wanted.destination, strict=False)
+            length, family = network.prefixlen, FAMILIES[network.version]
+            attributes.append(("RTA_DST", str(network.network_address)))
+        if wanted.interface:
+            attributes.append(("RTA_OIF", self.index_of(wanted.netns, wanted.interface)))
+        adding = kind == nl.NEWROUTE
+        request = nl.encode(
+            nl.rtmsg,
+            kind,
+            flags=NEW if adding else 0,
+            fields={
+                "family": family,
+                "dst_len": length,
+                "table": TABLE_MAIN,
+                "proto": RTPROT_BOOT if adding else 0,
+                "scope": SCOPE_GLOBAL if wanted.via or not adding else SCOPE_LINK,
+                "type": 1,
+            },
+            attributes=attributes,
+        )
+        if not adding:  # RT_SCOPE_NOWHERE: whatever the scope (rtnetlink(7))
+            request = (kind, 0, request[2][:6] + b"\xff" + request[2][7:])
+        rtnl.send(request)
+        if adding:
+            removal = op.RemoveRoute(
+                netns=wanted.netns,
+                destination=wanted.destination,
+                via=wanted.via,
+                interface=wanted.interface,
+            )
+            undos.append(lambda: self._route(nl.DELROUTE, removal, []))
+
+    def _flush(self, bridge: str) -> None:
+        """Deletes learned rows alone: what the kernel's own IFLA_BR_FDB_FLUSH does."""
+        info = {
+            "attrs": [
+                ("IFLA_INFO_KIND", "bridge"),
+                ("IFLA_INFO_DATA", {"attrs": [("IFLA_BR_FDB_FLUSH", None)]}),
+            ]
+        }
+        self._rtnl(MACHINE).send(
+            nl.encode(
+                nl.ifinfmsg,
+                nl.NEWLINK,
+                fields={"index": self.index_of(MACHINE, bridge)},
+                attributes=[("IFLA_LINKINFO", info)],
+            )
+        )
+
+
+def _address(index: int, text: str) -> tuple[int, int, bytes]:
+    interface = ipaddress.ip_interface(text)
+    attributes = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(interface.ip))]
+    length = interface.network.prefixlen
+    if interface.version == 4 and length < 31:
+        attributes.append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
+    return nl.encode(
+        nl.ifaddrmsg,
+        nl.NEWADDR,
+        flags=NEW,
+        fields={"family": FAMILIES[interface.version], "prefixlen": length, "index": index},
+        attributes=attributes,
+    )
+
+
+def _altname(index: int, name: str) -> tuple[int, int, bytes]:
+    properties = {"attrs": [("IFLA_ALT_IFNAME", name)]}
+    return nl.encode(
+        nl.ifinfmsg,
+        NEWLINKPROP,
+        flags=NEW,
+        fields={"index": index},
+        attributes=[("IFLA_PROP_LIST", properties)],
+    )
+
+
+def _is_added_route(body: bytes, index: int) -> bool:
+    """Whether a route of the main table was put there by somebody, not by the kernel."""
+    table, protocol = body[4], body[5]
+    if table != TABLE_MAIN or protocol == RTPROT_KERNEL:
+        return False
+    return any(
+        kind == RTA_OIF and struct.unpack("=I", value)[0] == index
+        for kind, value in nl.attributes(body, 12)
+    )

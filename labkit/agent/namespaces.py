@@ -1,0 +1,134 @@
+"""The lab's network namespaces: the machine's, in which the agent is, and the hosts'."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+
+from labkit.agent import netlink as nl
+from labkit.agent.syscalls import CLONE_NEWNET, MS_BIND, entered, mount, setns, umount, unshare
+from labkit.model.operations import MACHINE
+
+RUN = Path("/run")
+NETNS = RUN / "netns"
+SCRATCH = RUN / "labkit"
+
+
+class Namespace:
+    """One network namespace: a file descriptor that holds it, and a request socket in it."""
+
+    def __init__(self, name: str, nsid: int | None) -> None:
+        self.name = name
+        self.nsid = nsid
+        self.fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self.inode = os.fstat(self.fd).st_ino
+        self.rtnl = nl.Netlink()
+
+
+class Namespaces:
+    """All namespaces of the lab, by name; made and removed here alone."""
+
+    def __init__(self) -> None:
+        _private_mounts()
+        self.machine = Namespace(MACHINE, None)
+        self.by_name = {MACHINE: self.machine}
+        self.by_nsid: dict[int | None, Namespace] = {None: self.machine}
+        self._next_nsid = 0
+        settle(forwarding=False, ipv6=False)
+        self.machine.rtnl.send(link_up(1))
+
+    def add(self, name: str, *, forwarding: bool, ipv6: bool) -> Namespace:
+        """Makes a namespace as `ip netns add` does, loopback up. Raises OSError."""
+        path = NETNS / name
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
+        space: Namespace | None = None
+        try:
+            unshare(CLONE_NEWNET)
+            try:
+                mount("/proc/self/ns/net", str(path), flags=MS_BIND)
+                space = Namespace(name, self._next_nsid)
+                settle(forwarding=forwarding, ipv6=ipv6)
+                # Known by number to the machine's namespace, whose one monitor socket then
+                # hears it (netlink(7), NETLINK_LISTEN_ALL_NSID).
+                self.machine.rtnl.send(
+                    nl.encode(
+                        nl.nsidmsg,
+                        nl.NEWNSID,
+                        attributes=[("NETNSA_NSID", space.nsid), ("NETNSA_FD", space.fd)],
+                    )
+                )
+                space.rtnl.send(link_up(1))
+            finally:
+                setns(self.machine.fd)
+        except OSError:
+            self._discard(path, space)
+            raise
+        self._next_nsid += 1
+        self.by_name[name] = self.by_nsid[space.nsid] = space
+        return space
+
+    def remove(self, name: str) -> None:
+        """Lets go of a namespace; the kernel ends it when no process is left in it."""
+        space = self.by_name.pop(name)
+        self.by_nsid.pop(space.nsid)
+        self._discard(NETNS / name, space)
+
+    @staticmethod
+    def _discard(path: Path, space: Namespace | None) -> None:
+        with suppress(OSError):
+            umount(str(path))
+        path.unlink(missing_ok=True)
+        if space:
+            space.rtnl.close()
+            os.close(space.fd)
+
+    def entered(self, name: str) -> AbstractContextManager[None]:
+        """A context in which the agent is inside that namespace."""
+        return entered(self.by_name[name].fd, self.machine.fd)
+
+
+def link_up(index: int, *, up: bool = True) -> tuple[int, int, bytes]:
+    """The request that brings an interface up, or down."""
+    return nl.encode(
+        nl.ifinfmsg, nl.NEWLINK, fields={"index": index, "flags": int(up), "change": 1}
+    )
+
+
+def _private_mounts() -> None:
+    """A /run, /var/log and /sys of the lab's own; the mount namespace is private already."""
+    mount("tmpfs", str(RUN), "tmpfs")
+    NETNS.mkdir(parents=True)
+    SCRATCH.mkdir()
+    with suppress(OSError):  # nginx opens its default log before it reads where to log
+        mount("tmpfs", "/var/log", "tmpfs")
+        Path("/var/log/nginx").mkdir()
+    with suppress(OSError):  # brctl reads /sys; refused in some containers, and then does without
+        mount("sysfs", "/sys", "sysfs")
+
+
+def settle(*, forwarding: bool, ipv6: bool) -> None:
+    """Sets what a fresh namespace would inherit from the machine, so labs are alike."""
+    for name in ("all", "default"):
+        write_sysctl(f"ipv6/conf/{name}/disable_ipv6", "0" if ipv6 else "1")
+    write_sysctl("ipv4/ip_forward", str(int(forwarding)))
+    # Any user may ping. In a user namespace only the groups that it maps can be named.
+    if not write_sysctl("ipv4/ping_group_range", "0 2147483647"):
+        write_sysctl("ipv4/ping_group_range", "0 0")
+    for table in ("iptables", "ip6tables", "arptables"):
+        write_sysctl(f"bridge/bridge-nf-call-{table}", "0")
+
+
+def write_sysctl(name: str, value: str) -> bool:
+    """Writes a `net.*` setting of the current namespace; False where there is none such."""
+    try:
+        fd = os.open(f"/proc/sys/net/{name}", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.write(fd, value.encode())
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True

@@ -1,0 +1,54 @@
+"""The three system calls that Python 3.11 does not wrap, and entering a namespace."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWNET = 0x40000000
+MS_BIND = 4096
+MS_REC = 16384
+MS_SLAVE = 1 << 19
+MNT_DETACH = 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+
+
+def unshare(flags: int) -> None:
+    """`unshare(2)`. Raises OSError."""
+    _check(_libc.unshare(flags), "unshare")
+
+
+def setns(fd: int, flags: int = CLONE_NEWNET) -> None:
+    """`setns(2)`. Raises OSError."""
+    _check(_libc.setns(fd, flags), "setns")
+
+
+def mount(source: str, target: str, kind: str = "", flags: int = 0) -> None:
+    """`mount(2)`. Raises OSError."""
+    arguments = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None)
+    _check(_libc.mount(*arguments), f"mount {target}")
+
+
+def umount(target: str) -> None:
+    """`umount2(2)`, detached: what still uses the mount keeps it. Raises OSError."""
+    _check(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
+
+
+@contextmanager
+def entered(fd: int, home: int) -> Iterator[None]:
+    """Runs a block in the network namespace of `fd`, then goes back to that of `home`."""
+    setns(fd)
+    try:
+        yield
+    finally:
+        setns(home)

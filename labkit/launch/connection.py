@@ -1,0 +1,159 @@
+"""A running agent as the notebook's side sees it: requests, replies, events."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, cast
+
+import msgspec
+
+from labkit.errors import ClosedError
+from labkit.launch.launchers import Launcher
+from labkit.model import events as ev
+from labkit.model import wire
+
+PACKAGE = Path(__file__).resolve().parents[2]
+
+
+class Fault(Exception):
+    """The agent's answer to a request was a fault."""
+
+    def __init__(self, fault: wire.Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+class Connection:
+    """One agent process. Events go to `on_event`, in order, from a reader thread."""
+
+    def __init__(self, launcher: Launcher, on_event: Callable[[ev.Event], None]) -> None:
+        self._on_event = on_event
+        self._numbers = itertools.count(1)
+        self._encoder = msgspec.json.Encoder()
+        self._replies: dict[int, queue.SimpleQueue[wire.Reply | None]] = {}
+        self._lock = threading.Lock()  # of the replies that are waited for
+        self._writing = threading.Lock()  # apart: a write may wait for the reader thread
+        self._errors = bytearray()
+        self.closed: str | None = None
+        # A pidfd tells the agent of this process's death even where a forked child keeps
+        # the pipe open; it crosses into the new PID namespace as a file descriptor.
+        watched = os.pidfd_open(os.getpid())
+        try:
+            agent = [sys.executable, "-m", "labkit.agent", str(watched)]
+            paths = [str(PACKAGE), os.environ.get("PYTHONPATH", "")]
+            self.process = subprocess.Popen(  # noqa: S603 (a fixed command line)
+                launcher.argv(agent),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(watched,),
+                start_new_session=True,  # the terminal's Ctrl-C is for the notebook, not the lab
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            )
+        finally:
+            os.close(watched)
+        self._stdin, self._stdout, self._stderr = cast(
+            "tuple[IO[bytes], IO[bytes], IO[bytes]]",
+            (self.process.stdin, self.process.stdout, self.process.stderr),
+        )
+        for target in (self._read, self._read_errors):
+            threading.Thread(target=target, name=f"labkit {target.__name__}", daemon=True).start()
+
+    def request(self, kind: type[wire.Request], **fields: Any) -> Any:
+        """Sends a request and waits for its reply's result.
+
+        Raises Fault for the agent's refusal, ClosedError when the agent has ended. An
+        interrupt cancels the request; when its end is known, the interrupt goes on.
+        """
+        number, replies = self._send(kind, fields)
+        try:
+            reply = replies.get()
+        except KeyboardInterrupt:
+            self._send(wire.Cancel, {"target": number})
+            try:
+                reply = replies.get(timeout=10)
+            except queue.Empty:
+                reply = None
+            if kind is wire.Build and reply is not None and reply.fault is None:
+                return reply.result  # it had been done by then: as if the key had come later
+            raise
+        finally:
+            with self._lock:
+                self._replies.pop(number, None)
+        if reply is None:
+            raise self._gone()
+        if reply.fault:
+            raise Fault(reply.fault)
+        return reply.result
+
+    def _send(
+        self, kind: type[wire.Request], fields: dict[str, Any]
+    ) -> tuple[int, queue.SimpleQueue[wire.Reply | None]]:
+        replies: queue.SimpleQueue[wire.Reply | None] = queue.SimpleQueue()
+        with self._lock:
+            if self.closed:
+                raise self._gone()
+            number = next(self._numbers)
+            self._replies[number] = replies
+        line = self._encoder.encode(kind(id=number, **fields)) + b"\n"
+        with self._writing:
+            try:
+                self._stdin.write(line)
+                self._stdin.flush()
+            except (OSError, ValueError):
+                with self._lock:
+                    self._replies.pop(number, None)
+                raise self._gone() from None
+        return number, replies
+
+    def _gone(self) -> ClosedError:
+        return ClosedError(
+            f"The lab has ended: {self.closed or 'its agent has stopped'}.",
+            hint="Make a new one: run the cell with Lab(...) again.",
+        )
+
+    def close(self, reason: str = "it was closed") -> None:
+        """Ends the agent, and with it everything in the lab. Does not wait for the kernel."""
+        with self._lock:
+            if self.closed is None:
+                self.closed = reason
+        self.process.kill()  # unshare; --kill-child takes the agent, and its namespace the rest
+
+    def _read(self) -> None:
+        decoder = msgspec.json.Decoder(wire.Message)
+        for line in self._stdout:
+            try:
+                message = decoder.decode(line)
+            except msgspec.MsgspecError as error:
+                self._errors += f"not understood: {error}\n".encode()
+                continue
+            if isinstance(message, wire.Reply):
+                with self._lock:
+                    waiting = self._replies.get(message.id)
+                if waiting:
+                    waiting.put(message)
+            else:
+                self._on_event(message)
+        status = self.process.wait()
+        with self._lock:
+            if self.closed is None:
+                words = self._errors.decode(errors="replace").strip().rsplit("\n", 1)[-1]
+                how = f"was killed by signal {-status}" if status < 0 else f"ended ({status})"
+                self.closed = f"its agent {how}" + (f": {words}" if words else "")
+            waiting_for = list(self._replies.values())
+        for replies in waiting_for:
+            replies.put(None)
+        self._on_event(ev.Closed(at=time.time_ns(), reason=self.closed))
+
+    def _read_errors(self) -> None:
+        for line in self._stderr:
+            self._errors += line
+            del self._errors[:-4000]

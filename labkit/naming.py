@@ -1,0 +1,121 @@
+"""Names, addresses and MACs: what is allowed, and what is made up when none is given."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+
+from labkit.errors import LabkitError
+
+KERNEL_NAME = 15
+"""The longest interface name the kernel takes (IFNAMSIZ, 16, counts the closing NUL)."""
+
+Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+def check_name(name: object, what: str) -> str:
+    """A host's or bridge's name, as given. Raises LabkitError."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise LabkitError(
+            f"{name!r} cannot be the name of a {what}.",
+            hint="Use 1 to 63 letters, digits, dots, dashes or underscores, and begin with a "
+            "letter or digit: nginx-1, for example.",
+        )
+    return name
+
+
+def interface_name(name: str) -> str:
+    """The name itself, or a short and stable one where it is too long for the kernel."""
+    if len(name) <= KERNEL_NAME:
+        return name
+    return f"{name[:8]}{_digest(name)[:7]}"
+
+
+def port_name(*parts: str) -> str:
+    """The name of a bridge-side end: veth and 7 hex digits, the same on every run."""
+    return "veth" + _digest(*parts)[:7]
+
+
+def made_mac(*parts: str) -> str:
+    """A stable, locally administered unicast MAC (IEEE 802: the 2 in the first octet)."""
+    digits = _digest("mac", *parts)
+    octets = [int(digits[i : i + 2], 16) for i in range(0, 12, 2)]
+    octets[0] = octets[0] & 0xFC | 0x02
+    return ":".join(f"{octet:02x}" for octet in octets)
+
+
+def mac_for(address: Address | None, *parts: str) -> str:
+    """02:42 and the four octets of an IPv4 address, as Docker long did; else a made-up one."""
+    if address is None or address.version != 4:
+        return made_mac(*parts)
+    return "02:42:" + address.ip.packed.hex(":")
+
+
+def check_mac(mac: object) -> str:
+    """A unicast MAC in the kernel's spelling. Raises LabkitError."""
+    text = mac.lower().replace("-", ":") if isinstance(mac, str) else ""
+    if not _MAC.fullmatch(text) or int(text[:2], 16) & 1 or text == "00:00:00:00:00:00":
+        raise LabkitError(
+            f"{mac!r} cannot be the MAC of an interface.",
+            hint="Write six pairs of hex digits, the first of them even: 02:00:00:00:00:01.",
+        )
+    return text
+
+
+def check_address(text: object) -> Address:
+    """An address with its prefix length. Raises LabkitError."""
+    if isinstance(text, str):
+        try:
+            address = ipaddress.ip_interface(text.strip())
+        except ValueError:
+            pass
+        else:
+            return _with_prefix(text, address)
+    raise LabkitError(
+        f"{text!r} is not an IP address with a prefix length.",
+        hint="Write it like 172.17.0.2/16.",
+    )
+
+
+def _with_prefix(text: str, address: Address) -> Address:
+    if "/" not in text:
+        raise LabkitError(
+            f"{text!r} has no prefix length, so the kernel could not tell who is on the same "
+            "network.",
+            hint=f"Write {text}/16 if its first two numbers name the network, "
+            f"{text}/24 if its first three do.",
+        )
+    network = address.network
+    wide = network.prefixlen < network.max_prefixlen - 1
+    if address.ip.is_multicast or address.ip.is_unspecified:
+        raise LabkitError(
+            f"{text!r} cannot be given to an interface: it is not the address of one host.",
+            hint=f"Choose one like 172.17.0.2/{network.prefixlen}.",
+        )
+    if address.version == 4 and wide:
+        for special, what in (
+            (network.network_address, "names the network itself"),
+            (network.broadcast_address, "is the network's broadcast address"),
+        ):
+            if address.ip == special:
+                raise LabkitError(
+                    f"{text!r} cannot be given to a host: it {what}.",
+                    hint=f"Choose one between, like {network.network_address + 2}"
+                    f"/{network.prefixlen}.",
+                )
+    return address
+
+
+def check_number(value: object, what: str, low: float, high: float) -> float:
+    """A number within bounds. Raises LabkitError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise LabkitError(f"{what} cannot be {value!r}.", hint=f"Use a number from {low} to {high}.")
+    return value
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
