@@ -56,6 +56,7 @@ class Lab:
         self._bridges: dict[str, Bridge] = {}
         self._cables: list[Cable] = []
         self._batch: list[op.Operation] | None = None
+        self._taken: set[naming.IP] | None = None
         self._connection = connection.Connection(chosen, self.recording.append)
         _open[name] = self
         try:
@@ -162,8 +163,8 @@ class Lab:
                 )
         first = self._end(a, b, a_address, naming.check_mac(mac) if mac is not None else None)
         second = self._end(b, a, b_address, None)
-        if a_address is not None and a_address == b_address:
-            self._used(first.address or "")
+        if first.address and second.address and _ip(first.address) == _ip(second.address):
+            self._used(second.address)
         if first.netns == second.netns and first.interface == second.interface:
             second = msgspec.structs.replace(
                 second, interface=naming.port_name(second.interface, "far end")
@@ -183,8 +184,11 @@ class Lab:
         self, at: Host | Bridge, other: Host | Bridge, address: str | None, mac: str | None
     ) -> op.End:
         if isinstance(at, Bridge):
-            count = sum({at.name, other.name} == self._names(c) for c in self._cables)
-            name = other._interfaces if isinstance(other, Host) else count
+            if isinstance(other, Host):
+                name = other._interfaces
+            else:
+                ends = {at.interface, other.interface}
+                name = sum(ends == {end.bridge for end in c.ends} for c in self._cables)
             parts = (at.name, other.name, str(name))
             return op.End(
                 netns=MACHINE,
@@ -201,10 +205,6 @@ class Lab:
             address=str(given) if given else None,
         )
 
-    @staticmethod
-    def _names(cable: Cable) -> set[str]:
-        return {end.bridge or end.netns for end in cable.ends}
-
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Sends what the block builds as one request: all of it, or nothing.
@@ -215,7 +215,7 @@ class Lab:
             raise LabkitError("A batch is open already.", hint="One lab.batch() at a time.")
         before = (dict(self._hosts), dict(self._bridges), list(self._cables))
         counts = {host: host._interfaces for host in self._hosts.values()}
-        self._batch = []
+        self._batch, self._taken = [], self._taken_addresses()
         try:
             yield
             operations, self._batch = self._batch, None
@@ -227,6 +227,8 @@ class Lab:
             for host, count in counts.items():
                 host._interfaces = count
             raise
+        finally:
+            self._taken = None
 
     def _build(self, *operations: op.Operation, then: Callable[[], None] | None = None) -> None:
         """Carries out operations, or keeps them for the batch; then registers what they made."""
@@ -303,6 +305,11 @@ class Lab:
     def bridges(self) -> tuple[Bridge, ...]:
         """The bridges, in the order in which they were made."""
         return tuple(self._bridges.values())
+
+    @property
+    def cables(self) -> tuple[Cable, ...]:
+        """The cables, in the order in which they were plugged in."""
+        return tuple(self._cables)
 
     @property
     def commands(self) -> Commands:
@@ -415,21 +422,19 @@ class Lab:
 
     def _check_unused(self, text: str) -> naming.Address:
         address = naming.check_address(text)
-        state = self.recording.state()
-        pending = [
-            wanted
-            for operation in self._batch or ()
-            for wanted in _addresses_of(operation)
-        ]
-        held = [
-            a for space in state.namespaces.values() for row in space.addresses.values() for a in row
-        ]
-        # The log may lag behind a request just answered; what we asked for ourselves does not.
-        asked = [end.address for cable in self._cables for end in cable.ends if end.address]
-        for other in (*pending, *held, *asked):
-            if ipaddress.ip_interface(other).ip == address.ip:
-                self._used(text)
+        taken = self._taken_addresses() if self._taken is None else self._taken
+        if address.ip in taken:
+            self._used(text)
+        if self._taken is not None:
+            self._taken.add(address.ip)
         return address
+
+    def _taken_addresses(self) -> set[naming.IP]:
+        """Every address that the kernel has, or that was asked for and not told yet."""
+        spaces = self.recording.state().namespaces.values()
+        held = [a for space in spaces for row in space.addresses.values() for a in row]
+        asked = [end.address for cable in self._cables for end in cable.ends if end.address]
+        return {_ip(address) for address in (*held, *asked)}
 
     def _used(self, text: str) -> None:
         raise LabkitError(
@@ -478,15 +483,8 @@ class Lab:
 _ADDITIVE = (op.AddHost, op.AddBridge, op.AddCable, op.AddRoute)
 
 
-def _addresses_of(operation: op.Operation) -> list[str]:
-    match operation:
-        case op.AddBridge():
-            found = [operation.address]
-        case op.AddCable():
-            found = [operation.a.address, operation.b.address]
-        case _:
-            found = []
-    return [address for address in found if address]
+def _ip(address: str) -> naming.IP:
+    return ipaddress.ip_interface(address).ip
 
 
 def _kernel_error(fault: wire.Fault, operations: tuple[op.Operation, ...]) -> LabkitError:

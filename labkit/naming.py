@@ -11,6 +11,7 @@ from labkit.errors import LabkitError
 KERNEL_NAME = 15
 """The longest interface name the kernel takes (IFNAMSIZ, 16, counts the closing NUL)."""
 
+IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")

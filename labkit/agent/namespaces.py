@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from labkit.agent import netlink as nl
@@ -88,6 +89,7 @@ class Namespaces:
         return entered(self.by_name[name].fd, self.machine.fd)
 
 
+@lru_cache(maxsize=256)
 def link_up(index: int, *, up: bool = True) -> tuple[int, int, bytes]:
     """The request that brings an interface up, or down."""
     return nl.encode(

@@ -1,0 +1,1 @@
+"""The lessons: how notebooks are built from their sources."""
