@@ -1,0 +1,69 @@
+"""A lab of its own for each test, once with every launcher that works here."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from labkit import Lab
+from labkit.launch.launchers import LAUNCHERS
+
+BY_NAME = {launcher.name: launcher for launcher in LAUNCHERS}
+
+
+@pytest.fixture(params=["root", "rootless"])
+def launcher(request: pytest.FixtureRequest) -> str:
+    """Each launcher in turn; one that cannot be used here skips, with its own reason."""
+    problem = BY_NAME[request.param].probe()
+    if problem:
+        pytest.skip(f"launcher {request.param}: {problem.reason}")
+    return str(request.param)
+
+
+@pytest.fixture
+def lab(launcher: str) -> Iterator[Lab]:
+    """An empty lab."""
+    with Lab("test", launcher=launcher) as lab:
+        yield lab
+
+
+class Scene:
+    """The scene of the text: docker0, nginx-1 and nginx-2."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.docker0 = lab.bridge("docker0", "172.17.0.1/16")
+        self.nginx1 = lab.host("nginx-1")
+        self.nginx2 = lab.host("nginx-2")
+        self.cable1 = lab.cable(self.nginx1, self.docker0, "172.17.0.2/16")
+        self.cable2 = lab.cable(self.nginx2, self.docker0, "172.17.0.3/16")
+        self.nginx1.add_route("default", via="172.17.0.1")
+        self.nginx2.add_route("default", via="172.17.0.1")
+
+
+@pytest.fixture
+def scene(lab: Lab) -> Scene:
+    """The lab with the scene of the text in it."""
+    return Scene(lab)
+
+
+def ask(host: Any, command: str) -> Any:
+    """What an independent program (`ip -j`, `bridge -j`) says, decoded."""
+    result = host.run(command)
+    assert result.exit_code == 0, result
+    return json.loads(result.stdout or "[]")
+
+
+def wait_for(true: Callable[[], Any], seconds: float = 10) -> Any:
+    """Waits until something holds, and returns it; fails at the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = true()
+        if value:
+            return value
+        assert time.monotonic() < deadline, "did not come true in time"
+        time.sleep(0.02)
