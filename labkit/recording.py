@@ -101,7 +101,7 @@ class Recording:
         header = {"format": FORMAT, "version": VERSION, "name": self.name}
         try:
             with gzip.open(partial, "wb") as file:
-                file.write(msgspec.json.encode_lines([header, *events]))
+                file.write(msgspec.json.Encoder().encode_lines([header, *events]))
             partial.replace(path)
         except OSError as error:
             partial.unlink(missing_ok=True)

@@ -120,6 +120,8 @@ class Processes:
         os.set_blocking(stream.fileno(), False)
 
         def read() -> None:
+            if stream.closed:  # by the reaper, earlier in the same round of the loop
+                return
             try:
                 data = os.read(stream.fileno(), 1 << 16)
             except BlockingIOError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import queue
@@ -20,6 +21,8 @@ from labkit.launch.launchers import Launcher
 from labkit.model import events as ev
 from labkit.model import wire
 
+GRACE = 2.0
+"""Seconds after which an agent that has not ended by itself is killed."""
 PACKAGE = Path(__file__).resolve().parents[2]
 
 
@@ -125,7 +128,12 @@ class Connection:
         with self._lock:
             if self.closed is None:
                 self.closed = reason
-        self.process.kill()  # unshare; --kill-child takes the agent, and its namespace the rest
+        # The agent ends with its input, all in its PID namespace with it, and unshare reaps it.
+        with contextlib.suppress(OSError, ValueError):
+            self._stdin.close()
+        last = threading.Timer(GRACE, self.process.kill)
+        last.daemon = True
+        last.start()
 
     def _read(self) -> None:
         decoder = msgspec.json.Decoder(wire.Message)

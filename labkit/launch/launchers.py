@@ -33,7 +33,7 @@ USER_NAMESPACE = ("--user", "--map-root-user")
 APPARMOR = """\
 sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0
 To keep it after a reboot:
-  echo kernel.apparmor_restrict_unprivileged_userns=0 | sudo tee /etc/sysctl.d/60-labkit.conf
+  echo kernel.apparmor_restrict_unprivileged_userns=0 | sudo tee -a /etc/sysctl.d/60-labkit.conf
 Or, to lift it for the unshare program alone, put this into /etc/apparmor.d/labkit-unshare:
   abi <abi/4.0>,
   include <tunables/global>
@@ -242,9 +242,9 @@ def diagnose(machine: Machine, words: str, *, user: bool) -> Problem:
             f"{_raise(name)}\nOr close labs and containers that are no longer used; or do not "
             "nest namespaces this deep.",
         )
-    if machine.is_chrooted() and "not permitted" in words:
+    if machine.is_chrooted():
         return Problem(
-            "This process is in a chroot, where user namespaces cannot be made (unshare(2)).",
+            f"This process is in a chroot, where these namespaces cannot be made ({words}).",
             "Start Jupyter outside the chroot, or enter that folder with pivot_root: "
             "systemd-nspawn -D FOLDER, or podman run --rootfs FOLDER.",
         )
@@ -261,8 +261,8 @@ def diagnose(machine: Machine, words: str, *, user: bool) -> Problem:
             "In a systemd service: RestrictNamespaces=no and an open SystemCallFilter=.",
         )
     return Problem(
-        f"unshare failed: {words}",
-        "A security module or an outer container forbids it. See what the kernel says: "
+        f"The namespaces cannot be made: {words}.",
+        "A security module, an outer container or a chroot forbids it. See what the kernel says: "
         f"sudo dmesg | tail. {DOCKER_USER if user else DOCKER_ROOT}",
     )
 
@@ -298,7 +298,8 @@ def _raise(name: str) -> str:
 def _set(name: str, value: int) -> str:
     return (
         f"sudo sysctl -w {name}={value}\n"
-        f"To keep it after a reboot:\n  echo {name}={value} | sudo tee /etc/sysctl.d/60-labkit.conf"
+        "To keep it after a reboot:\n"
+        f"  echo {name}={value} | sudo tee -a /etc/sysctl.d/60-labkit.conf"
     )
 
 
@@ -347,7 +348,7 @@ def choose(name: str | None = None, machine: Machine | None = None) -> Launcher:
     )
     raise LauncherError(
         f"No lab can be started on this machine.\n{listed}",
-        hint="One of these remedies is enough. Then run the cell again; `labkit doctor` tells more.",
+        hint="One of these remedies is enough; then run the cell again. labkit doctor tells more.",
     )
 
 

@@ -48,6 +48,8 @@ class Command(msgspec.Struct, frozen=True):
     text: str
     classic: str | None
     about: str
+    opens: bool = False
+    """Whether it is the first of an operation's commands."""
 
 
 class Commands(tuple[Command, ...]):
@@ -69,7 +71,9 @@ class Commands(tuple[Command, ...]):
         """A complete POSIX shell script that builds the same network."""
         lines = ["# The machine itself"]
         for command in (*prologue(), *self):
-            lines.append(f"# {command.about}")
+            if command.opens:
+                lines.append("")
+            lines.append("# " + " ".join(command.about.split()))
             if command.classic:
                 lines += [f"#   text's day: {line}" for line in command.classic.splitlines()]
             lines.append(command.text.replace(ALL_GROUPS, '"$groups"'))
@@ -101,7 +105,12 @@ def prologue() -> tuple[Command, ...]:
 
 
 def commands_for(operation: op.Operation) -> tuple[Command, ...]:
-    """The commands that do what the operation does."""
+    """The commands that do what the operation does: always one or more."""
+    first, *others = _commands(operation)
+    return (msgspec.structs.replace(first, opens=True), *others)
+
+
+def _commands(operation: op.Operation) -> tuple[Command, ...]:
     match operation:
         case op.AddHost():
             return _add_host(operation)
@@ -162,9 +171,7 @@ def _settle(netns: str, *, forwarding: bool, ipv6: bool) -> tuple[Command, ...]:
             None,
             "a router: forwards packets" if forwarding else "forwards no packets",
         ),
-        Command(
-            f"{sysctl} net.ipv4.ping_group_range={ALL_GROUPS}", None, "any group may ping"
-        ),
+        Command(f"{sysctl} net.ipv4.ping_group_range={ALL_GROUPS}", None, "any group may ping"),
         Command(f"{sysctl} -e {filters}", None, "bridged frames pass by the firewall"),
     )
 
