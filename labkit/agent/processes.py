@@ -176,7 +176,7 @@ class Processes:
 
     def stop(self, job: Job, grace: float) -> None:
         """SIGTERM to the job and its children now, SIGKILL after `grace` seconds."""
-        _signal_marked(job.number, signal.SIGTERM if grace > 0 else signal.SIGKILL)
+        _signal(job, signal.SIGTERM if grace > 0 else signal.SIGKILL)
         job.kill_at = time.monotonic() + grace
 
     def tick(self) -> float | None:
@@ -187,10 +187,10 @@ class Processes:
             if job.exit_code is None and job.deadline is not None and now >= job.deadline:
                 job.deadline = None
                 job.timed_out = True
-                _signal_marked(job.number, signal.SIGKILL)
+                _signal(job, signal.SIGKILL)
             if job.kill_at is not None and now >= job.kill_at:
                 job.kill_at = None
-                _signal_marked(job.number, signal.SIGKILL)
+                _signal(job, signal.SIGKILL)
             times += [t for t in (job.deadline, job.kill_at) if t is not None]
         return max(0.0, min(times) - now) if times else None
 
@@ -217,9 +217,17 @@ def _pids() -> list[int]:
     return [int(p) for p in os.listdir("/proc") if p.isdecimal() and int(p) != own]
 
 
-def _signal_marked(number: int, what: signal.Signals) -> None:
-    mark = f"{MARK}={number}".encode()
+def _signal(job: Job, what: signal.Signals) -> None:
+    """Signals the job's session, and by its mark what has left it.
+
+    Both are needed: `setsid(2)` leaves the session, and nginx overwrites its environment.
+    """
+    mark = f"{MARK}={job.number}".encode()
     for pid in _pids():
         with suppress(OSError):
-            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if os.getsid(pid) == job.process.pid or mark in _environment(pid):
                 os.kill(pid, what)
+
+
+def _environment(pid: int) -> list[bytes]:
+    return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
