@@ -234,9 +234,8 @@ class Builder:
         index = self.index_of(end.netns, end.interface)
         rtnl = self._rtnl(end.netns)
         rows = rtnl.dump(nl.GETROUTE, bytes(12))
-        self._lost_routes[end.netns, end.interface] = [
-            row.body for row in rows if _is_added_route(row.body, index)
-        ]
+        lost = self._lost_routes.setdefault((end.netns, end.interface), [])
+        lost += [row.body for row in rows if _is_added_route(row.body, index)]
         rtnl.send(link_up(index, up=False))
 
     def _plug(self, end: op.End) -> None:
