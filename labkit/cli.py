@@ -45,7 +45,7 @@ def lab(arguments: argparse.Namespace) -> int:
     root = ["--allow-root"] if os.geteuid() == 0 else []
     sys.stdout.flush()
     argv = [sys.executable, "-m", "jupyterlab", *root, *arguments.options, *where]
-    os.execv(argv[0], argv)  # noqa: S606 (becoming JupyterLab is the purpose)
+    return os.execv(argv[0], argv)  # noqa: S606 (becoming JupyterLab is the purpose)
 
 
 def find_notebooks() -> Path | None:

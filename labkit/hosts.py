@@ -169,7 +169,7 @@ class Host:
 
     def _route(
         self,
-        kind: type[op.AddRoute] | type[op.RemoveRoute],
+        kind: type[op.AddRoute | op.RemoveRoute],
         destination: object,
         via: object,
         interface: str | None,
@@ -237,9 +237,7 @@ class Host:
         argv, text = _argv(command)
         return Job(self, self.lab._spawn(self, argv, wait=False).job, text)
 
-    def ping(
-        self, target: Host | Interface | str, *, count: int = 1, timeout: float = 1
-    ) -> Ping:
+    def ping(self, target: Host | Interface | str, *, count: int = 1, timeout: float = 1) -> Ping:
         """Sends real echo requests with `ping`; `timeout` is how long to wait for each, seconds."""
         naming.check_number(count, "count", 1, 100_000)
         naming.check_number(timeout, "timeout", 0.01, 3600)

@@ -7,12 +7,12 @@ import errno
 import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from labkit import naming
-from labkit.errors import ClosedError, CommandError, KernelError, LabkitError
+from labkit.errors import CommandError, KernelError, LabkitError
 from labkit.hosts import Host
 from labkit.launch import connection, launchers
 from labkit.model import events as ev
@@ -89,7 +89,7 @@ class Lab:
             raise LabkitError(
                 f"{name!r} shares the machine's network stack, so it has no forwarding or IPv6 "
                 "setting of its own.",
-                hint="Leave these out; lab.machine.run(\"sysctl -w net.ipv4.ip_forward=1\") sets "
+                hint='Leave these out; lab.machine.run("sysctl -w net.ipv4.ip_forward=1") sets '
                 "the machine's.",
             )
         host = Host(self, name, network or name)
@@ -277,9 +277,7 @@ class Lab:
         if not cables:
             return []
         state = self._state(None)
-        return [
-            c for c in cables if state.space(c.ends[1].netns).link_named(c.ends[1].interface)
-        ]
+        return [c for c in cables if state.space(c.ends[1].netns).link_named(c.ends[1].interface)]
 
     def _drop_cables(self, cables: list[Cable]) -> None:
         for cable in cables:
@@ -338,8 +336,10 @@ class Lab:
                 raise LabkitError(
                     f"{thing!r} has no tables to watch.", hint="Name hosts and bridges of the lab."
                 )
-            is_host = isinstance(thing, Host)
-            selection.append(("host", thing.name) if is_host else ("bridge", thing.interface))
+            if isinstance(thing, Host):
+                selection.append(("host", thing.name))
+            else:
+                selection.append(("bridge", thing.interface))
         return Tables(self.recording, selection or None)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
@@ -368,7 +368,7 @@ class Lab:
         if _open.get(self.name) is self:
             del _open[self.name]
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -395,9 +395,7 @@ class Lab:
         host._check()
         argv = tuple(argv)
         try:
-            return self._command(
-                wire.Spawn, netns=host.netns, host=host.name, argv=argv, **fields
-            )
+            return self._command(wire.Spawn, netns=host.netns, host=host.name, argv=argv, **fields)
         except KernelError as error:
             if error.code in (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.E2BIG):
                 raise CommandError(
@@ -439,7 +437,7 @@ class Lab:
     def _used(self, text: str) -> None:
         raise LabkitError(
             f"The address {text} is in use in this lab already.",
-            hint="Choose another of the same network; host.run(\"ip addr add …\") gives it twice, "
+            hint='Choose another of the same network; host.run("ip addr add …") gives it twice, '
             "if a clash is what you are after.",
         )
 
@@ -475,7 +473,9 @@ class Lab:
                 hint='Give it one when you cable it: lab.cable(host, bridge, "172.17.0.2/16").',
             )
         if len(addresses) > 1:  # prefer one on a network that the source is on, too
-            nets = [ipaddress.ip_interface(a).network for i in source.interfaces for a in i.addresses]
+            nets = [
+                ipaddress.ip_interface(a).network for i in source.interfaces for a in i.addresses
+            ]
             addresses.sort(key=lambda a: not any(a.ip in net for net in nets))
         return str(addresses[0].ip)
 
@@ -493,7 +493,7 @@ def _kernel_error(fault: wire.Fault, operations: tuple[op.Operation, ...]) -> La
     if fault.operation is not None and fault.operation < len(operations):
         operation = operations[fault.operation]
         asked = _asked(operation)
-        hint = _HINTS.get((type(operation), fault.code), "")
+        hint = _HINTS.get((type(operation).__name__, fault.code), "")
     message = f"{asked}: the kernel says {fault.message!r}"
     if fault.code:
         message += f" ({errno.errorcode.get(fault.code, fault.code)})"
@@ -506,7 +506,9 @@ def _asked(operation: op.Operation) -> str:
             verb = "added" if isinstance(operation, op.AddRoute) else "removed"
             via = f" via {operation.via}" if operation.via else ""
             way = f" out of {operation.interface}" if operation.interface else ""
-            return f"{operation.netns}: the route to {operation.destination}{via}{way} was not {verb}"
+            return (
+                f"{operation.netns}: the route to {operation.destination}{via}{way} was not {verb}"
+            )
         case op.AddCable() | op.RemoveCable() | op.Plug() | op.Unplug():
             a, b = (f"{end.netns}:{end.interface}" for end in (operation.a, operation.b))
             return f"{type(operation).__name__} {a} ⇄ {b} failed"
@@ -516,14 +518,13 @@ def _asked(operation: op.Operation) -> str:
             return f"{type(operation).__name__} {operation.name!r} failed"
 
 
-_HINTS = {
-    (op.AddRoute, errno.ENETUNREACH): "The gateway must be on a network that the host is "
+_HINTS: dict[tuple[str, int | None], str] = {
+    ("AddRoute", errno.ENETUNREACH): "The gateway must be on a network that the host is "
     "connected to: compare it with host.interfaces.",
-    (op.AddRoute, errno.EEXIST): "There is such a route already: see host.routes.",
-    (op.AddRoute, errno.ENODEV): "There is no such interface: see host.interfaces.",
-    (op.RemoveRoute, errno.ESRCH): "There is no such route: see host.routes.",
-    (op.AddCable, errno.EEXIST): "An interface of that name is there already: see "
-    "host.interfaces.",
+    ("AddRoute", errno.EEXIST): "There is such a route already: see host.routes.",
+    ("AddRoute", errno.ENODEV): "There is no such interface: see host.interfaces.",
+    ("RemoveRoute", errno.ESRCH): "There is no such route: see host.routes.",
+    ("AddCable", errno.EEXIST): "An interface of that name is there already: see host.interfaces.",
 }
 
 

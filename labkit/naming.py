@@ -114,7 +114,9 @@ def _with_prefix(text: str, address: Address) -> Address:
 def check_number(value: object, what: str, low: float, high: float) -> float:
     """A number within bounds. Raises LabkitError."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise LabkitError(f"{what} cannot be {value!r}.", hint=f"Use a number from {low} to {high}.")
+        raise LabkitError(
+            f"{what} cannot be {value!r}.", hint=f"Use a number from {low} to {high}."
+        )
     return value
 
 

@@ -73,9 +73,7 @@ class Agent:
 
         self._spaces = Namespaces()
         self._monitor = Monitor(self._spaces, self._output.put)
-        self._selector.register(
-            self._monitor.socket, selectors.EVENT_READ, lambda: self._monitor.flush()
-        )
+        self._selector.register(self._monitor.socket, selectors.EVENT_READ, self._monitor.flush)
         self._processes = Processes(self._spaces, self._watch, self._unwatch, self._ended)
         self._builder = Builder(self._spaces, self._processes.kill_in)
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)

@@ -128,9 +128,7 @@ def address(at: int, netns: str, body: bytes) -> ev.AddressSet:
     _, length, _, _, index = struct.unpack_from("=BBBBI", body)
     found: dict[int, bytes] = dict(attributes(body, 8))
     value = found.get(IFA_LOCAL) or found[IFA_ADDRESS]
-    return ev.AddressSet(
-        at=at, netns=netns, index=index, address=f"{address_text(value)}/{length}"
-    )
+    return ev.AddressSet(at=at, netns=netns, index=index, address=f"{address_text(value)}/{length}")
 
 
 def route(at: int, netns: str, body: bytes) -> ev.RouteSet | None:
@@ -180,7 +178,9 @@ def neighbour_key(body: bytes) -> tuple[int, str]:
     return index, address_text(found[NDA_DST])
 
 
-def fdb(at: int, netns: str, body: bytes, master_of: Callable[[int], int | None]) -> ev.FdbSet | None:
+def fdb(
+    at: int, netns: str, body: bytes, master_of: Callable[[int], int | None]
+) -> ev.FdbSet | None:
     """An AF_BRIDGE neighbour message; None for interfaces that are of no bridge."""
     _, port, state, flags, _ = struct.unpack_from("=BxxxiHBB", body)
     found: dict[int, bytes] = dict(attributes(body, 12))

@@ -62,9 +62,7 @@ class Builder:
                 for undo in reversed(undos):
                     undo()
                 words = error.strerror or str(error)
-                raise BuildFault(
-                    Fault(message=words, code=error.errno, operation=index)
-                ) from error
+                raise BuildFault(Fault(message=words, code=error.errno, operation=index)) from error
 
     def _apply(self, operation: op.Operation, undos: list[Undo]) -> None:
         match operation:
@@ -247,9 +245,7 @@ class Builder:
 
     # Routes and tables
 
-    def _route(
-        self, kind: int, wanted: op.AddRoute | op.RemoveRoute, undos: list[Undo]
-    ) -> None:
+    def _route(self, kind: int, wanted: op.AddRoute | op.RemoveRoute, undos: list[Undo]) -> None:
         rtnl = self._rtnl(wanted.netns)
         attributes: list[tuple[str, object]] = []
         length, family = 0, AF_INET

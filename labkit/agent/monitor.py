@@ -122,8 +122,7 @@ class Monitor:
         at = time.time_ns()
         rtnl = space.rtnl
         links = [
-            decode.link(at, name, row.body, self._peer)
-            for row in rtnl.dump(nl.GETLINK, bytes(16))
+            decode.link(at, name, row.body, self._peer) for row in rtnl.dump(nl.GETLINK, bytes(16))
         ]
         self._replace(name, "link", links)
         rows = rtnl.dump(nl.GETADDR, bytes(8))
@@ -181,9 +180,7 @@ class Monitor:
                     continue
                 self._counters[name, index] = (received, sent)
                 moved = True
-                self._emit(
-                    ev.Traffic(at=at, netns=name, index=index, received=received, sent=sent)
-                )
+                self._emit(ev.Traffic(at=at, netns=name, index=index, received=received, sent=sent))
                 self.wake(name)
                 link = self._known.get(name, {}).get(("link", index))
                 if link and link.peer_netns in self._spaces.by_name:
@@ -364,5 +361,3 @@ def _goes_with(key: Key, index: int) -> bool:
     if key[0] == "route":
         return bool(key[3] == index)
     return bool(key[1] == index)
-
-

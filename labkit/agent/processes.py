@@ -94,7 +94,7 @@ class Processes:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         self._last += 1
-        process = subprocess.Popen(  # noqa: S603 (running the learner's commands is the purpose)
+        process = subprocess.Popen(
             wanted.argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

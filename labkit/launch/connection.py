@@ -52,7 +52,7 @@ class Connection:
         try:
             agent = [sys.executable, "-m", "labkit.agent", str(watched)]
             paths = [str(PACKAGE), os.environ.get("PYTHONPATH", "")]
-            self.process = subprocess.Popen(  # noqa: S603 (a fixed command line)
+            self.process = subprocess.Popen(
                 launcher.argv(agent),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

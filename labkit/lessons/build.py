@@ -26,7 +26,7 @@ def build(source: str, language: str = "en") -> str:
     import jupytext
 
     notebook = jupytext.reads(source, fmt="py:percent")
-    cells = []
+    cells: list[dict[str, Any]] = []
     for cell in notebook.cells:
         tags = list(cell.metadata.get("tags", []))
         if set(tags) & set(LANGUAGES) and language not in tags:

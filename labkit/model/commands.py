@@ -85,17 +85,19 @@ class Commands(tuple[Command, ...]):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
+        left = 'style="text-align:left"'
         rows = "".join(
-            f"<tr><td><code>{_lines(command.text)}</code><br>"
+            f"<tr><td {left}><code>{_lines(command.text)}</code><br>"
             f"<small>{html.escape(command.about)}</small></td>"
-            f"<td>{f'<code>{_lines(command.classic)}</code>' if command.classic else '–'}</td></tr>"
+            f"<td {left}>{f'<code>{_lines(command.classic)}</code>' if command.classic else '-'}"
+            "</td></tr>"
             for command in self
         )
         rows = rows or '<tr><td colspan="2"><em>nothing was done yet</em></td></tr>'
         return (
-            "<table><caption>The same in Linux’s own commands</caption><thead><tr>"
-            '<th scope="col">today</th><th scope="col">in the text’s day</th>'
-            f'</tr></thead><tbody style="text-align:left">{rows}</tbody></table>'
+            "<table><caption>The same in Linux's own commands</caption><thead><tr>"
+            f'<th scope="col" {left}>today</th><th scope="col" {left}>in the old days</th>'
+            f"</tr></thead><tbody>{rows}</tbody></table>"
         )
 
 

@@ -76,9 +76,10 @@ def diagram(state: State, *, fold: bool = True) -> graphviz.Graph:
     """The topology as a still picture, which Jupyter shows as SVG."""
     plan = Plan(state, fold=fold)
     graph = graphviz.Graph("lab", engine="dot")
-    graph.attr(nodesep="0.35", ranksep="0.7", bgcolor="transparent")
+    graph.attr(nodesep="0.5", ranksep="0.9", bgcolor="transparent")
     graph.attr("node", shape="box", fontname="Helvetica", fontsize="13", margin="0.16,0.10")
     graph.attr("edge", fontname="Helvetica", fontsize="11", penwidth="1.4")
+    graph.attr("edge", labeldistance="2.2", labelangle="-40")
     for bridge in plan.bridges:
         addresses = " ".join(plan.machine.addresses.get(bridge.index, ()))
         cells = [f"<p{p}> {_record(plan.machine.name_of(p))}" for p in plan.ports(bridge.index)]
@@ -86,36 +87,61 @@ def diagram(state: State, *, fold: bool = True) -> graphviz.Graph:
             cells.append(f"<fold> {len(plan.folded[bridge.index])} more ports")
         head = _record(f"{bridge.name}  {addresses}".strip())
         label = "{" + head + ("|{" + "|".join(cells) + "}" if cells else "") + "}"
-        graph.node(f"b{bridge.index}", label, shape="record", style="filled", fillcolor="#dbeafe",
-                   color="#0072B2", fontcolor="#111111")
+        graph.node(
+            f"b{bridge.index}",
+            label,
+            shape="record",
+            style="filled",
+            fillcolor="#dbeafe",
+            color="#0072B2",
+            fontcolor="#111111",
+        )
         if bridge.index in plan.folded:
-            graph.node(f"f{bridge.index}", f"{len(plan.folded[bridge.index])} more hosts",
-                       style="dashed", color="#767676", fontcolor="#767676")
-            graph.edge(f"b{bridge.index}:fold", f"f{bridge.index}", color="#767676",
-                       style="dashed")
+            graph.node(
+                f"f{bridge.index}",
+                f"{len(plan.folded[bridge.index])} more hosts",
+                style="dashed",
+                color="#767676",
+                fontcolor="#767676",
+            )
+            graph.edge(f"b{bridge.index}:fold", f"f{bridge.index}", color="#767676", style="dashed")
     for host in plan.hosts:
         if host.name == MACHINE and not _machine_is_cabled(plan):
             continue
         shared = host.netns == MACHINE and host.name != MACHINE
         lines = [f"in the network of {MACHINE}"] if shared else lines_of(state, host.netns)
         label = "\n".join([host.name, *lines])
-        graph.node(_id("h", host.name), graphviz.escape(label), style="rounded,filled",
-                   fillcolor="#fff7ed", color="#D55E00", fontcolor="#111111")
+        graph.node(
+            _id("h", host.name),
+            graphviz.escape(label),
+            style="rounded,filled",
+            fillcolor="#fff7ed",
+            color="#D55E00",
+            fontcolor="#111111",
+        )
     for cable in plan.cables:
-        a, b = plan.node_of(cable.a), plan.node_of(cable.b)
+        ends = (cable.a, cable.b)
+        a, b = (plan.node_of(end) for end in ends)
         if a is None or b is None:
             continue
         if not b.startswith("b") or a.startswith("b"):  # bridges stand above their hosts
-            a, b, cable = b, a, type(cable)(cable.b, cable.a)
-        links = [state.link(*end) for end in (cable.a, cable.b)]
+            a, b = b, a
+            ends = (cable.b, cable.a)
+        links = [state.link(*end) for end in ends]
         working = all(link and link.has_carrier for link in links)
         names = [
             "" if node.startswith("b") or link is None else f" {link.name} "
             for node, link in zip((a, b), links, strict=True)
         ]
-        graph.edge(b, a, taillabel=graphviz.escape(names[1]), headlabel=graphviz.escape(names[0]),
-                   style="solid" if working else "dashed", color="#767676",
-                   id=f"{cable.a[0]}/{cable.a[1]}|{cable.b[0]}/{cable.b[1]}")
+        graph.edge(
+            b,
+            a,
+            taillabel=graphviz.escape(names[1]),
+            headlabel=graphviz.escape(names[0]),
+            style="solid" if working else "dashed",
+            color="#767676",
+            id="|".join(f"{netns}/{index}" for netns, index in ends),
+        )
     return graph
 
 

@@ -34,9 +34,7 @@ def layout(state: State) -> dict[str, Any]:
     places = {node["name"]: node for node in drawn.get("objects", ()) if "pos" in node}
     plan = Plan(state)
     nodes = [_bridge(plan, link.index, places, height) for link in plan.bridges]
-    nodes += [
-        _fold(plan, bridge, places, height) for bridge in plan.folded
-    ]
+    nodes += [_fold(plan, bridge, places, height) for bridge in plan.folded]
     for host in plan.hosts:
         if host.name == MACHINE and not _machine_is_cabled(plan):
             continue

@@ -111,8 +111,7 @@ def _cam(state: State, index: int, name: str, owners: dict[str, str]) -> dict[st
     machine = state.space(MACHINE)
     ports = {link.name: state.peer(link) or "" for link in machine.links.values()}
     updated = {
-        (machine.name_of(row.port), row.mac, row.vlan): row.updated
-        for row in machine.fdb.values()
+        (machine.name_of(row.port), row.mac, row.vlan): row.updated for row in machine.fdb.values()
     }
     rows = []
     for row in state.fdb(index):

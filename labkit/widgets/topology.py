@@ -65,8 +65,10 @@ def _words(state: State) -> str:
     machine = state.space(MACHINE)
     bridges = [link for link in machine.links.values() if link.kind == "bridge"]
     cables = list(state.cables())
-    parts = [f"{_count(len(hosts), 'host')}, {_count(len(bridges), 'bridge')}, "
-             f"{_count(len(cables), 'cable')}."]
+    parts = [
+        f"{_count(len(hosts), 'host')}, {_count(len(bridges), 'bridge')}, "
+        f"{_count(len(cables), 'cable')}."
+    ]
     for bridge in bridges:
         ports = [link for link in machine.links.values() if link.master == bridge.index]
         if ports:

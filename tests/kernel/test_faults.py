@@ -38,7 +38,9 @@ BAD = {
     "used address": lambda s: s.lab.cable(s.lab["spare"], s.docker0, "172.17.0.3/16"),
     "network address": lambda s: s.lab.cable(s.lab["spare"], s.docker0, "172.17.0.0/16"),
     "broadcast": lambda s: s.lab.cable(s.lab["spare"], s.docker0, "172.17.255.255/16"),
-    "same address twice": lambda s: s.lab.cable(s.lab["spare"], s.nginx1, "10.1.0.1/24", "10.1.0.1/24"),
+    "same address twice": lambda s: s.lab.cable(
+        s.lab["spare"], s.nginx1, "10.1.0.1/24", "10.1.0.1/24"
+    ),
     "address at a bridge": lambda s: s.lab.cable(s.docker0, s.lab["spare"], "172.17.0.9/16"),
     "both ends": lambda s: s.lab.cable(s.nginx1, s.nginx1),
     "a string for a host": lambda s: s.lab.cable("nginx-1", s.docker0),
@@ -103,8 +105,8 @@ def test_what_was_removed_or_closed_says_so(scene: Scene):
     for use in (
         lambda: scene.nginx2.run("true"),
         lambda: scene.nginx2.interfaces,
-        lambda: scene.nginx2.remove(),
-        lambda: scene.cable2.plug(),
+        scene.nginx2.remove,
+        scene.cable2.plug,
         lambda: scene.lab.cable(scene.nginx2, scene.docker0),
     ):
         with pytest.raises(ClosedError, match="removed"):

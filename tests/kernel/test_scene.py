@@ -33,10 +33,7 @@ def oracle_routes(host):
 
 def oracle_fdb(lab, bridge):
     rows = ask(lab.machine, f"bridge -j fdb show br {bridge}")
-    return {
-        (row["mac"], row["ifname"], row.get("vlan"), kind_of(row))
-        for row in rows
-    }
+    return {(row["mac"], row["ifname"], row.get("vlan"), kind_of(row)) for row in rows}
 
 
 def kind_of(row):
@@ -52,8 +49,7 @@ def test_tables_are_the_kernels(scene: Scene):
         ours = {(r.destination, r.gateway, r.interface, r.scope) for r in host.routes}
         assert ours == oracle_routes(host)
         theirs = {
-            (n["dst"], n.get("lladdr"), n["state"][0], n["dev"])
-            for n in ask(host, "ip -j neigh")
+            (n["dst"], n.get("lladdr"), n["state"][0], n["dev"]) for n in ask(host, "ip -j neigh")
         }
         mine = {(n.address, n.mac, n.state, n.interface) for n in host.neighbours}
         # REACHABLE may have become STALE between two looks, nothing else may
@@ -78,9 +74,7 @@ def test_names_are_the_same_from_run_to_run(launcher):
     for _ in range(2):
         with Lab("again", launcher=launcher) as lab:
             scene = Scene(lab)
-            seen.append(
-                [(p.name, p.mac) for p in scene.docker0.ports] + [(scene.cable1.a.mac, "")]
-            )
+            seen.append([(p.name, p.mac) for p in scene.docker0.ports] + [(scene.cable1.a.mac, "")])
     assert seen[0] == seen[1]
 
 
@@ -97,9 +91,7 @@ def test_a_ping_teaches_both_neighbours_and_the_bridge(scene: Scene):
     assert not [row for row in scene.docker0.fdb if row.kind == "learned"]
     ping = scene.nginx1.ping(scene.nginx2, count=2)
     assert (ping.sent, ping.received, len(ping.rtts_ms)) == (2, 2, 2)
-    assert {n.address: n.mac for n in scene.nginx1.neighbours} == {
-        "172.17.0.3": scene.cable2.a.mac
-    }
+    assert {n.address: n.mac for n in scene.nginx1.neighbours} == {"172.17.0.3": scene.cable2.a.mac}
     assert [n.mac for n in scene.nginx2.neighbours] == [scene.cable1.a.mac]
     learned = {row.mac: row.port for row in scene.docker0.fdb if row.kind == "learned"}
     assert learned == {

@@ -89,8 +89,10 @@ def run(script: str, folder: Path, launcher: str = "root") -> dict[str, dict[str
     for netns in SPACES:
         ip = "ip" if netns == MACHINE else f"ip -n {netns}"
         enter = "" if netns == MACHINE else f"ip netns exec {netns} "
-        for what in ("link", "addr", "route"):
-            lines.append(f"{ip} -d -j {what} show > {folder}/{netns}.{what}")
+        lines += [
+            f"{ip} -d -j {what} show > {folder}/{netns}.{what}"
+            for what in ("link", "addr", "route")
+        ]
         for what, command in SETTINGS.items():
             lines.append(f"{enter}sh -c '{command}' > {folder}/{netns}.{what}")
     done = subprocess.run(

@@ -109,12 +109,13 @@ function render({ model, el }) {
     for (const [id, view] of views) {
       if (!present.has(id)) { view.wrap.remove(); views.delete(id); }
     }
-    for (const table of tables) {
+    tables.forEach((table, index) => {
       if (!views.has(table.id)) views.set(table.id, buildTable(grid, table));
       const view = views.get(table.id);
-      grid.append(view.wrap);
+      // Moving a node takes the focus from what is in it: only where the order has changed.
+      if (grid.children[index] !== view.wrap) grid.insertBefore(view.wrap, grid.children[index] ?? null);
       updateTable(view, table);
-    }
+    });
     ages();
     refresh();
   }
