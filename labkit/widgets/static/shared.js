@@ -43,10 +43,11 @@ function linked(root) {
 
 // One stop for Tab; arrows, Home and End move among the items.
 function roving(root, selector) {
-  const items = () => [...root.querySelectorAll(selector)].filter((e) => e.getClientRects().length);
+  // What is in a closed <details> has a place on the page, but cannot take the focus.
+  const items = () => [...root.querySelectorAll(selector)].filter((e) => e.checkVisibility());
   const refresh = () => {
     const all = items();
-    const current = all.find((e) => e.getAttribute("tabindex") === "0") ?? all[0];
+    const current = all.find((e) => e === document.activeElement) ?? all[0];
     for (const e of all) e.setAttribute("tabindex", e === current ? "0" : "-1");
   };
   root.addEventListener("keydown", (event) => {
