@@ -1,7 +1,16 @@
 # make lab      open the first notebook        make test     run every test
 # make setup    only install what is missing   make bench    measure, beside peers
+#
+# make lint, test-unit, test-kernel, test-notebooks, test-browser    one layer of the tests
+# make notebooks    build the notebooks from notebooks/source
+# make lock         bring the locked versions up to date
+# make clean        remove .venv and the caches
+#
+# make lab ARGS="--ip 0.0.0.0"    options for JupyterLab      make VENV=/some/where …
 VENV ?= .venv
-PYTHON := $(VENV)/bin/python
+PYTHON := "$(VENV)/bin/python"
+# Where setup puts Chromium if the system has none. Only for the tests.
+test test-browser: export PATH := $(PATH):$(abspath $(VENV))/bin
 NOTEBOOK := notebooks/01-containers-on-one-bridge.ipynb
 # Loopback and a token are JupyterLab's defaults: ARGS="--ip 0.0.0.0" is for a classroom's server.
 ARGS ?=
@@ -12,22 +21,22 @@ LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root) $(if $(DISPLAY)$(WAYL
 	notebooks bench lock clean
 
 help:
-	@sed -n 's/^# //p;/^VENV/q' Makefile
+	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
 
 setup:
-	@binder/setup.sh $(VENV)
+	@binder/setup.sh "$(VENV)"
 
 setup-test:
-	@binder/setup.sh $(VENV) test
+	@binder/setup.sh "$(VENV)" test
 
 lab: setup
 	@echo "labkit: opening JupyterLab; if no browser opens, follow the link with the token below" >&2
-	@$(VENV)/bin/jupyter lab $(LAB_FLAGS) $(ARGS) $(NOTEBOOK)
+	@$(PYTHON) -m jupyterlab $(LAB_FLAGS) $(ARGS) $(NOTEBOOK)
 
 lint: setup-test
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
 
 test: lint
 	@$(PYTHON) -m pytest tests/unit tests/kernel tests/notebooks tests/browser
@@ -42,14 +51,15 @@ bench: setup-test
 	@$(PYTHON) -m bench $(ARGS)
 
 # The locked versions, with hashes and without the address of any index.
+COMPILE = $(PYTHON) -m uv --no-config pip compile pyproject.toml binder/build.in --universal \
+	--python-version 3.11 --upgrade --quiet --no-header --generate-hashes --no-emit-index-url \
+	--no-emit-find-links
+
 lock: setup-test
-	@$(PYTHON) -m pip install --quiet uv
-	@$(VENV)/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --upgrade \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-		binder/build.in -o binder/requirements.txt
-	@$(VENV)/bin/uv pip compile pyproject.toml --group test --universal --python-version 3.11 --quiet \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-		-c binder/requirements.txt binder/build.in -o tests/requirements.txt
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
+	@echo "labkit: locking what use needs, then what the tests need besides" >&2
+	@$(COMPILE) -o binder/requirements.txt
+	@$(COMPILE) --group test -c binder/requirements.txt -o tests/requirements.txt
 
 clean:
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

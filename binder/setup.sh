@@ -5,82 +5,166 @@
 #
 # System packages come from binder/apt.txt (and tests/apt.txt), Python packages in locked
 # versions from binder/requirements.txt (or tests/requirements.txt, which holds both).
+# NO_APT=1 goes on without the system packages that are missing.
 set -eu
 cd "$(dirname "$0")/.."
 venv=$1
 kind=${2:-use}
 
-say() { printf '%s\n' "labkit: $*" >&2; }
-installed() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
 
-wanted=$(cat binder/apt.txt)
-lock=binder/requirements.txt
-if [ "$kind" = test ]; then
-    wanted="$wanted $(cat tests/apt.txt)"
-    lock=tests/requirements.txt
+say() { printf 'labkit: %s\n' "$*" >&2; }
+fail() { say "$@"; exit 1; }
+listed() { sed 's/#.*//' "$@"; }
+one_of() { for program; do command -v "$program" >/dev/null 2>&1 && return; done; return 1; }
+
+# progress TOTAL PATTERN COMMAND...: runs it and counts the lines of output that match, on one
+# line of a terminal, else every tenth. The output is shown if the command fails.
+progress() {
+    total=$1 pattern=$2
+    shift 2
+    every=10
+    [ -t 2 ] && every=1
+    { "$@" 2>&1 && : >"$work/done"; } | tee "$work/log" |
+        awk -v total="$total" -v pattern="$pattern" -v every="$every" '
+            $0 ~ pattern && ++n % every == 0 {
+                printf "%s  %d of %d%s", (every == 1 ? "\r" : ""), n, total, (every == 1 ? "" : "\n")
+                fflush()
+            }
+            END { if (every == 1 && n) print "" }' >&2
+    [ -e "$work/done" ] && rm "$work/done" && return
+    tail -n 20 "$work/log" >&2
+    return 1
+}
+
+lock=binder/requirements.txt lists=binder/apt.txt
+[ "$kind" = use ] || lock=tests/requirements.txt lists="binder/apt.txt tests/apt.txt"
+
+# The stamp of a finished installation: these files, in this folder, for this Python.
+# Whoever has what the tests need has what use needs.
+state_for() {
+    echo "$(cat "$1" pyproject.toml | cksum) $PWD" \
+        "$("$venv/bin/python" -c 'import sys; print(sys.version_info[:2])' 2>/dev/null)"
+}
+stamped() { [ -e "$venv/.labkit-$1" ] && [ "$(state_for "$2")" = "$(cat "$venv/.labkit-$1")" ]; }
+is_current() {
+    [ -x "$venv/bin/python" ] || return 1
+    stamped test tests/requirements.txt || { [ "$kind" = use ] && stamped use "$lock"; }
+}
+current=
+! is_current || current=yes
+
+# A Python of 3.11 or newer: the system's own if it will do, as every user can read that one;
+# one that can make a virtual environment before one that needs a package to.
+python=
+if [ -z "$current" ]; then
+    for needed in 'import ensurepip, venv' ''; do
+        for candidate in /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11; do
+            if "$candidate" -c "import sys; assert sys.version_info >= (3, 11); $needed" 2>/dev/null
+            then
+                python=$candidate
+                break 2
+            fi
+        done
+    done
+    [ -n "$python" ] || fail "Python 3.11 or newer is needed, and no python3 here is."
 fi
 
-missing=
-if command -v dpkg-query >/dev/null; then
+find_missing() {
+    missing=
+    present=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $wanted 2>/dev/null || :)"
     for package in $wanted; do
         case $package in
-            # Ubuntu's chromium is a snap: any Chromium or Chrome on the PATH will do.
-            chromium) command -v chromium chromium-browser google-chrome >/dev/null && continue ;;
-            # Any nginx will do.
-            nginx-light) command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] && continue ;;
+            chromium) one_of chromium chromium-browser google-chrome "$venv/bin/chromium" && continue ;;
+            nginx-light) one_of nginx /usr/sbin/nginx && continue ;; # any nginx will do
         esac
-        installed "$package" || missing="$missing $package"
+        case $present in *" installed:$package "*) ;; *) missing="$missing $package" ;; esac
     done
-else
-    say "this system has no apt; please install the equivalents of: $wanted"
-fi
+}
 
-# A python3 of 3.11 or newer that every user can read: the system's own if it is new enough.
-python=
-for candidate in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do
-    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        python=$candidate
-        break
-    fi
-done
-[ -n "$python" ] || { say "Python 3.11 or newer is needed, and no python3 here is."; exit 1; }
-if [ ! -x "$venv/bin/python" ] && ! "$python" -c 'import ensurepip' 2>/dev/null; then
-    missing="$missing python3-venv"
-fi
-
-if [ -n "$missing" ]; then
-    if [ "$(id -u)" = 0 ]; then
-        sudo=
-    elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
-        sudo=sudo
-    else
-        say "these system packages are missing:$missing"
-        say "installing them needs root. Ask an administrator for: apt-get install$missing"
-        exit 1
-    fi
-    say "installing system packages:$missing"
+# As root. Installing nginx would start it, and at each boot: the machine's port 80 is not ours.
+# shellcheck disable=SC2016 # expanded by the other shell
+install_packages='
     export DEBIAN_FRONTEND=noninteractive
-    log=$(mktemp)
-    if ! { $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
-        tail -n 20 "$log" >&2
-        say "the system packages could not be installed:$missing"
-        exit 1
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap "rm -f $policy" EXIT
+        trap "exit 130" INT TERM
+        printf "#!/bin/sh\nexit 101\n" >$policy
+        chmod 755 $policy
     fi
-    rm -f "$log"
+    apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@" || exit
+    case " $* " in *" nginx-light "*) ! command -v systemctl >/dev/null || systemctl disable nginx || : ;; esac
+'
+
+wanted=$(listed $lists)
+snapped= # Ubuntu has Chromium as a snap alone, which a headless test cannot count on
+if ! command -v dpkg-query >/dev/null; then
+    [ -n "$current" ] || say "this system has no apt: please install the equivalents of" $wanted
+else
+    if [ -n "$python" ] && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        case $python in
+            *python3) wanted="$wanted python3-venv" ;;
+            *) wanted="$wanted ${python##*/}-venv" ;;
+        esac
+    fi
+    find_missing
+    [ -z "${NO_APT:-}" ] || { [ -z "$missing" ] || say "going on without:$missing"; missing=; }
+    if [ -n "$missing" ]; then
+        if [ "$(id -u)" = 0 ]; then
+            sudo=
+        elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+            sudo=sudo
+        else
+            say "these system packages are missing:$missing"
+            say "Installing them needs root, and sudo cannot be used here. Ask an administrator for:"
+            say "  apt-get install$missing"
+            fail "or go on without them, with NO_APT=1 (labkit doctor tells what then does not work)."
+        fi
+        say "installing system packages:$missing"
+        progress 0 '^$' $sudo apt-get -q -o DPkg::Lock::Timeout=300 update ||
+            say "the list of packages could not be brought up to date; trying with the one there is"
+        case "$missing " in
+            *" chromium "*)
+                if ! LC_ALL=C apt-cache policy chromium 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+                    snapped=yes
+                    wanted=$(printf '%s\n' $wanted | grep -vx chromium)
+                    find_missing
+                fi ;;
+        esac
+        if [ -n "$missing" ]; then
+            count=$(apt-get -s -q install --no-install-recommends $missing 2>/dev/null | grep -c '^Inst ' || :)
+            progress "$count" '^Setting up ' $sudo sh -c "$install_packages" sh $missing || {
+                find_missing
+                fail "these system packages could not be installed:$missing"
+            }
+        fi
+    fi
 fi
 
-stamp="$venv/.labkit-$kind"
-if [ ! -e "$stamp" ] || [ "$lock" -nt "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
-    if [ ! -x "$venv/bin/python" ]; then
-        say "making a virtual environment in $venv"
-        "$python" -m venv "$venv"
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+
+if [ -z "$current" ]; then
+    if ! pip --version >/dev/null 2>&1; then
+        say "making a virtual environment in $venv, with $python"
+        "$python" -m venv "$venv" >&2 || fail "it could not be made: remove $venv, and try again"
     fi
-    say "installing Python packages in locked versions ($lock); this takes a minute or two"
-    "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --progress-bar on \
-        --require-hashes -r "$lock"
-    "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps \
-        --no-build-isolation --editable .
-    touch "$stamp"
-    say "ready"
+    say "installing Python packages in locked versions ($lock); a minute or two the first time"
+    progress "$(grep -c '==.* \\$' "$lock")" '^(Collecting|Ignoring|Requirement already satisfied:)' \
+        pip install --progress-bar off --require-hashes -r "$lock" ||
+        fail "the Python packages could not be installed (see above)"
+    progress 0 '^$' pip install --no-deps --no-build-isolation --editable . ||
+        fail "labkit itself could not be installed (see above)"
+    state_for "$lock" >"$venv/.labkit-$kind"
 fi
+
+if [ -n "$snapped" ]; then
+    say "apt has Chromium as a snap only: installing Playwright's own"
+    progress 0 '^$' "$venv/bin/python" -m playwright install --with-deps chromium ||
+        fail "Chromium could not be installed: put chromium or google-chrome on the PATH"
+    ln -sf "$("$venv/bin/python" -c 'from playwright.sync_api import sync_playwright
+with sync_playwright() as it: print(it.chromium.executable_path)')" "$venv/bin/chromium"
+fi
+[ -n "$current" ] || say "ready"

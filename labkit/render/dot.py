@@ -12,7 +12,7 @@ from labkit.model.state import State
 
 FOLD_OVER = 12
 """Hosts with a single cable, to the same bridge, of which more than this are folded."""
-SHOWN = 6
+SHOWN = 4
 """How many of them stay when they are folded."""
 
 
@@ -85,7 +85,7 @@ def diagram(state: State, *, fold: bool = True) -> graphviz.Graph:
         cells = [f"<p{p}> {_record(plan.machine.name_of(p))}" for p in plan.ports(bridge.index)]
         if bridge.index in plan.folded:
             cells.append(f"<fold> {len(plan.folded[bridge.index])} more ports")
-        head = _record(f"{bridge.name}  {addresses}".strip())
+        head = _record(f"{bridge.name}  {addresses}".strip()) + rf"\n{bridge.mac}"
         label = "{" + head + ("|{" + "|".join(cells) + "}" if cells else "") + "}"
         graph.node(
             f"b{bridge.index}",
@@ -130,8 +130,11 @@ def diagram(state: State, *, fold: bool = True) -> graphviz.Graph:
         links = [state.link(*end) for end in ends]
         working = all(link and link.has_carrier for link in links)
         names = [
-            "" if node.startswith("b") or link is None else f" {link.name} "
-            for node, link in zip((a, b), links, strict=True)
+            # A host's only interface is named in its box already.
+            f" {link.name} "
+            if link and len(state.space(netns).links) > 2 and node[0] == "h"
+            else ""
+            for node, link, (netns, _) in zip((a, b), links, ends, strict=True)
         ]
         graph.edge(
             b,

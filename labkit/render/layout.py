@@ -93,6 +93,7 @@ def _bridge(plan: Plan, index: int, places: Any, height: float) -> dict[str, Any
         "kind": "bridge",
         "title": link.name,
         "lines": [*plan.machine.addresses.get(index, ()), link.mac],
+        "head": rectangles[0][3] - rectangles[0][1],
         "keys": [f"bridge:{link.name}", f"port:{link.name}", f"mac:{link.mac}"],
         "ports": ports,
     }

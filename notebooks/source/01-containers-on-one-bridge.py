@@ -44,8 +44,8 @@ web1 = nginx1.serve(port=80)
 
 # %% [markdown] tags=["en"]
 # That is `docker run -d --name nginx-1 nginx`, done by hand: a real nginx, in a real namespace.
-# Look at it from the inside. On the left of every pair is the command of the old days, on the right
-# the one of today; they ask the same kernel.
+# Look at it from the inside: first with the command of the old days, then with the one of today.
+# They ask the same kernel.
 
 # %%
 print(nginx1.run("ifconfig"))
@@ -100,8 +100,11 @@ print(lab.machine.run("brctl show"))
 # - Each host keeps **neighbours**, also called its *ARP cache*: which MAC address belongs to which
 #   IP address.
 # - The bridge keeps an **fdb**, also called its *CAM table*: which MAC address is behind which port.
+#
+# Here they are, with the picture once more, so that you can see both at once:
 
 # %%
+display(lab)
 lab.watch(nginx1, nginx2, docker0)
 
 # %% [markdown] tags=["en"]
@@ -146,10 +149,12 @@ cable2.unplug()
 nginx1.ping(nginx2)
 
 # %% [markdown] tags=["en"]
-# The bridge forgot at once: a port that goes down takes its learned rows with it. But nginx-1 is a
-# different machine on the far side of a switch, and nobody told *it*. Its row for nginx-2 is still
-# there, and it keeps sending, to a MAC address that no longer answers. In some seconds its kernel
-# will grow suspicious, ask again, and give up: watch the row go through its states, down to FAILED.
+# The bridge forgot at once: a port that goes down takes its learned rows with it. But nginx-1 is on
+# the far side of a switch, and nobody told *it*. Its row for nginx-2 is still there, and it keeps
+# sending to a MAC address that no longer answers. Its kernel trusts a row for some 15 to 45 seconds
+# after it was last confirmed; used after that, the row is checked (DELAY, then PROBE), and when
+# nobody answers it ends as FAILED. `nginx1.ping(nginx2, count=100)` shows you the whole of it,
+# if you can spare a minute.
 #
 # Plug the cable back in, and all is well again:
 

@@ -25,10 +25,14 @@ function drawBridge(svg, node, ends) {
   const group = item(svg, node, `bridge ${node.title}, ${node.lines.join(", ")}`);
   draw(group, "rect", { x: node.x, y: node.y, width: node.w, height: node.h, rx: 8 });
   const middle = node.x + node.w / 2;
-  const text = draw(group, "text", { x: middle, y: node.y + (node.ports.length ? node.h / 4 : node.h / 2) });
+  const text = draw(group, "text", { x: middle, y: node.y + node.head / 2 - 8 });
   text.setAttribute("dominant-baseline", "central");
   draw(text, "tspan", { class: "lk-strong" }, node.title);
-  if (node.lines.length > 1) draw(text, "tspan", { dx: 8 }, node.lines[0]);
+  const mac = node.lines.at(-1);
+  if (node.lines.length > 1) draw(text, "tspan", { dx: 8 }, node.lines.slice(0, -1).join(" "));
+  draw(group, "text", {
+    x: middle, y: node.y + node.head / 2 + 9, "dominant-baseline": "central", class: "lk-soft",
+  }, mac);
   for (const port of node.ports) {
     const cell = item(svg, port, `port ${port.title} of ${node.title}`);
     draw(cell, "rect", { x: port.x + 4, y: port.y + 2, width: port.w - 8, height: port.h - 6, rx: 5 });
