@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench import paint
+
 HERE = Path(__file__).parent
 OWN = [
     "unshare",
@@ -158,6 +160,10 @@ def main() -> None:
         program = f"{folder}/floor"
         subprocess.run(["cc", "-O2", "-o", program, str(HERE / "floor.c")], check=True)
         measure(report, floor(program), options.quick)
+    for hosts in (2,) if options.quick else (2, 100):
+        middle, high = paint.percentiles(hosts, 40 if options.quick else 100)
+        report.add(f"event to pixel, {hosts} hosts, median", middle, "ms")
+        report.add(f"event to pixel, {hosts} hosts, 95th", high, "ms", limit=50)
     if options.json:
         Path(options.json).write_text(json.dumps(report.rows, indent=1))
 

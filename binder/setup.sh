@@ -21,7 +21,7 @@ listed() { sed 's/#.*//' "$@"; }
 one_of() { for program; do command -v "$program" >/dev/null 2>&1 && return; done; return 1; }
 
 # progress TOTAL PATTERN COMMAND...: runs it and counts the lines of output that match, on one
-# line of a terminal, else every tenth. The output is shown if the command fails.
+# line of a terminal, else every tenth (none if TOTAL is 0). If it fails, the output's end is shown.
 progress() {
     total=$1 pattern=$2
     shift 2
@@ -29,7 +29,7 @@ progress() {
     [ -t 2 ] && every=1
     { "$@" 2>&1 && : >"$work/done"; } | tee "$work/log" |
         awk -v total="$total" -v pattern="$pattern" -v every="$every" '
-            $0 ~ pattern && ++n % every == 0 {
+            total && $0 ~ pattern && ++n % every == 0 {
                 printf "%s  %d of %d%s", (every == 1 ? "\r" : ""), n, total, (every == 1 ? "" : "\n")
                 fflush()
             }
@@ -124,7 +124,7 @@ else
             fail "or go on without them, with NO_APT=1 (labkit doctor tells what then does not work)."
         fi
         say "installing system packages:$missing"
-        progress 0 '^$' $sudo apt-get -q -o DPkg::Lock::Timeout=300 update ||
+        progress 0 '' $sudo apt-get -q -o DPkg::Lock::Timeout=300 update ||
             say "the list of packages could not be brought up to date; trying with the one there is"
         case "$missing " in
             *" chromium "*)
@@ -152,17 +152,17 @@ if [ -z "$current" ]; then
         "$python" -m venv "$venv" >&2 || fail "it could not be made: remove $venv, and try again"
     fi
     say "installing Python packages in locked versions ($lock); a minute or two the first time"
-    progress "$(grep -c '==.* \\$' "$lock")" '^(Collecting|Ignoring|Requirement already satisfied:)' \
+    progress "$(grep -c '==.* \\$' "$lock")" '^(Collecting|Processing|Ignoring|Requirement already satisfied:)' \
         pip install --progress-bar off --require-hashes -r "$lock" ||
         fail "the Python packages could not be installed (see above)"
-    progress 0 '^$' pip install --no-deps --no-build-isolation --editable . ||
+    progress 0 '' pip install --no-deps --no-build-isolation --editable . ||
         fail "labkit itself could not be installed (see above)"
     state_for "$lock" >"$venv/.labkit-$kind"
 fi
 
 if [ -n "$snapped" ]; then
     say "apt has Chromium as a snap only: installing Playwright's own"
-    progress 0 '^$' "$venv/bin/python" -m playwright install --with-deps chromium ||
+    progress 0 '' "$venv/bin/python" -m playwright install --with-deps chromium ||
         fail "Chromium could not be installed: put chromium or google-chrome on the PATH"
     ln -sf "$("$venv/bin/python" -c 'from playwright.sync_api import sync_playwright
 with sync_playwright() as it: print(it.chromium.executable_path)')" "$venv/bin/chromium"

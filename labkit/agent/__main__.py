@@ -6,7 +6,9 @@ pidfd of the notebook kernel: readable when that has ended, however it ended.
 
 from __future__ import annotations
 
+import gc
 import os
+import resource
 import selectors
 import signal
 import sys
@@ -86,6 +88,8 @@ class Agent:
 
         self._selector.register(reading, selectors.EVENT_READ, reap)
         self._monitor.read_all()
+        gc.freeze()  # what was imported stays; and few of the agent's objects are in cycles
+        gc.set_threshold(50_000)
         self._ready = True
 
     def run(self) -> None:
@@ -252,6 +256,8 @@ def main() -> None:
     """Runs the agent until its standard input ends or the notebook kernel does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the kernel's interrupt is not for the lab
     os.umask(0o022)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every host holds two descriptors
     try:
         Agent(int(sys.argv[1]) if len(sys.argv) > 1 else None).run()
     except BrokenPipeError:

@@ -6,7 +6,8 @@ import errno
 import ipaddress
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 from labkit.agent import netlink as nl
 from labkit.agent.namespaces import Namespaces, link_up
@@ -123,10 +124,17 @@ class Builder:
         ]
         index = self._create(
             MACHINE,
-            "bridge",
-            {},
-            [("IFLA_IFNAME", wanted.interface), ("IFLA_ADDRESS", wanted.mac)],
-            lambda _: {"attrs": info},
+            lambda index: nl.encode(
+                nl.ifinfmsg,
+                nl.NEWLINK,
+                flags=NEW,
+                fields={"index": index},
+                attributes=[
+                    ("IFLA_IFNAME", wanted.interface),
+                    ("IFLA_ADDRESS", wanted.mac),
+                    ("IFLA_LINKINFO", _info("bridge", info)),
+                ],
+            ),
         )
         undos.append(lambda: self._delete_link(MACHINE, wanted.interface))
         rtnl = self._rtnl(MACHINE)
@@ -143,26 +151,20 @@ class Builder:
         rtnl_a, rtnl_b = self._rtnl(a.netns), self._rtnl(b.netns)
         peer_fd = self._spaces.by_name[a.netns].fd
         # IFF_UP on the peer at creation fails (ENOTCONN): only the b end comes up at once.
+        master = self.index_of(b.netns, b.bridge) if b.bridge else None
+        form = _veth_form(len(a.interface), len(b.interface), with_master=master is not None)
+        parts: list[tuple[nl.Part, nl.Part]] = [
+            (A_MAC, a.mac),
+            (B_MAC, b.mac),
+            ("a" * len(a.interface), a.interface),
+            ("b" * len(b.interface), b.interface),
+            (FD, peer_fd),
+        ]
+        if master is not None:
+            parts.append((MASTER, master))
         b_index = self._create(
             b.netns,
-            "veth",
-            {"flags": 1, "change": 1},
-            [("IFLA_IFNAME", b.interface), ("IFLA_ADDRESS", b.mac), *self._master(b)],
-            lambda index: {
-                "attrs": [
-                    (
-                        "VETH_INFO_PEER",
-                        {
-                            "index": index + 1,
-                            "attrs": [
-                                ("IFLA_IFNAME", a.interface),
-                                ("IFLA_ADDRESS", a.mac),
-                                ("IFLA_NET_NS_FD", peer_fd),
-                            ],
-                        },
-                    )
-                ]
-            },
+            lambda index: nl.fill(form, [*parts, (B_INDEX, index), (A_INDEX, index + 1)]),
         )
         a_index = b_index + 1
         self._next_index += 1
@@ -193,28 +195,13 @@ class Builder:
     def _master(self, end: op.End) -> list[tuple[str, int]]:
         return [("IFLA_MASTER", self.index_of(end.netns, end.bridge))] if end.bridge else []
 
-    def _create(
-        self,
-        netns: str,
-        kind: str,
-        fields: dict[str, int],
-        attributes: list[tuple[str, object]],
-        data: Callable[[int], dict[str, object]],
-    ) -> int:
+    def _create(self, netns: str, request: Callable[[int], tuple[int, int, bytes]]) -> int:
         """Creates a link with an index of our choice, so that no look-up is needed."""
         while True:
             index = self._next_index
             self._next_index += 1
-            info = {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", data(index))]}
-            request = nl.encode(
-                nl.ifinfmsg,
-                nl.NEWLINK,
-                flags=NEW,
-                fields={**fields, "index": index},
-                attributes=[*attributes, ("IFLA_LINKINFO", info)],
-            )
             try:
-                self._rtnl(netns).send(request)
+                self._rtnl(netns).send(request(index))
             except nl.NetlinkFault as fault:
                 # EBUSY: a learner's own link has that index (a name in use is EEXIST).
                 if fault.errno != errno.EBUSY or index > 1 << 20:
@@ -287,12 +274,7 @@ class Builder:
 
     def _flush(self, bridge: str) -> None:
         """Deletes learned rows alone: what the kernel's own IFLA_BR_FDB_FLUSH does."""
-        info = {
-            "attrs": [
-                ("IFLA_INFO_KIND", "bridge"),
-                ("IFLA_INFO_DATA", {"attrs": [("IFLA_BR_FDB_FLUSH", None)]}),
-            ]
-        }
+        info = _info("bridge", [("IFLA_BR_FDB_FLUSH", None)])
         self._rtnl(MACHINE).send(
             nl.encode(
                 nl.ifinfmsg,
@@ -301,6 +283,39 @@ class Builder:
                 attributes=[("IFLA_LINKINFO", info)],
             )
         )
+
+
+# Stand-ins for what differs from one veth pair to the next, see netlink.fill.
+A_MAC, B_MAC = "7a:01:02:03:04:05", "7b:01:02:03:04:05"
+A_INDEX, B_INDEX, MASTER, FD = 0x7A000003, 0x7A000004, 0x7A000005, 0x7A000006
+
+
+@lru_cache(maxsize=64)
+def _veth_form(a_length: int, b_length: int, *, with_master: bool) -> tuple[int, int, bytes]:
+    """The request for a veth pair whose names have these lengths, the b end up."""
+    peer = [
+        ("IFLA_IFNAME", "a" * a_length),
+        ("IFLA_ADDRESS", A_MAC),
+        ("IFLA_NET_NS_FD", FD),
+    ]
+    data = [("VETH_INFO_PEER", {"index": A_INDEX, "attrs": peer})]
+    attributes: list[tuple[str, object]] = [
+        ("IFLA_IFNAME", "b" * b_length),
+        ("IFLA_ADDRESS", B_MAC),
+    ]
+    if with_master:
+        attributes.append(("IFLA_MASTER", MASTER))
+    return nl.encode(
+        nl.ifinfmsg,
+        nl.NEWLINK,
+        flags=NEW,
+        fields={"index": B_INDEX, "flags": 1, "change": 1},
+        attributes=[*attributes, ("IFLA_LINKINFO", _info("veth", data))],
+    )
+
+
+def _info(kind: str, data: Sequence[tuple[str, object]]) -> dict[str, object]:
+    return {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", {"attrs": data})]}
 
 
 def _address(index: int, text: str) -> tuple[int, int, bytes]:

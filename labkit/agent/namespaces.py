@@ -53,11 +53,7 @@ class Namespaces:
                 # Known by number to the machine's namespace, whose one monitor socket then
                 # hears it (netlink(7), NETLINK_LISTEN_ALL_NSID).
                 self.machine.rtnl.send(
-                    nl.encode(
-                        nl.nsidmsg,
-                        nl.NEWNSID,
-                        attributes=[("NETNSA_NSID", space.nsid), ("NETNSA_FD", space.fd)],
-                    )
+                    nl.fill(_number_form(), [(NSID, self._next_nsid), (FD, space.fd)])
                 )
                 space.rtnl.send(link_up(1))
             finally:
@@ -87,6 +83,16 @@ class Namespaces:
     def entered(self, name: str) -> AbstractContextManager[None]:
         """A context in which the agent is inside that namespace."""
         return entered(self.by_name[name].fd, self.machine.fd)
+
+
+NSID, FD = 0x7A000001, 0x7A000002  # stand-ins, see netlink.fill
+
+
+@lru_cache(maxsize=1)
+def _number_form() -> tuple[int, int, bytes]:
+    """The request that gives a namespace its number."""
+    attributes = [("NETNSA_NSID", NSID), ("NETNSA_FD", FD)]
+    return nl.encode(nl.nsidmsg, nl.NEWNSID, attributes=attributes)
 
 
 @lru_cache(maxsize=256)

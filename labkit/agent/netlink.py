@@ -83,6 +83,34 @@ def encode(
     return kind, flags, bytes(message.data[16:])
 
 
+Part = int | str
+"""A part of a request that `fill` replaces: a 32-bit number, a MAC or a name."""
+
+
+def _part(value: Part) -> bytes:
+    if isinstance(value, int):
+        return struct.pack("=I", value)
+    if len(value) == 17 and value.count(":") == 5:
+        return bytes.fromhex(value.replace(":", ""))
+    return value.encode()
+
+
+def fill(
+    request: tuple[int, int, bytes], parts: Sequence[tuple[Part, Part]]
+) -> tuple[int, int, bytes]:
+    """A copy of an encoded request in which stand-ins are replaced by values as long.
+
+    pyroute2 needs 0.2 ms to encode a veth pair, a replacement 1 µs; a lab has hundreds.
+    """
+    kind, flags, body = request
+    for stand_in, value in parts:
+        before, after = _part(stand_in), _part(value)
+        if len(before) != len(after) or body.count(before) != 1:
+            raise ValueError(f"{stand_in!r} cannot stand for {value!r}")
+        body = body.replace(before, after)
+    return kind, flags, body
+
+
 def attributes(body: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
     """The attributes (type, value) that start at `offset` of a message's body."""
     end = len(body)
