@@ -1,8 +1,8 @@
 """From the kernel's event to the changed pixel, in a real JupyterLab and headless Chromium.
 
-A blocking cell adds rows to a bridge's forwarding database with `bridge fdb`, noting the clock
-just before each: so the time of starting `bridge` counts against us. In the page an observer
-notes when a row with that MAC is in the document and two animation frames have passed.
+A blocking cell adds rows to a bridge's forwarding database with `bridge fdb`. The clock starts
+when the kernel's netlink message is read (microseconds after it was sent; netlink carries no time
+of its own). In the page an observer notes when a row with that MAC is in the document and the next frame has been drawn.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ import json, time
 times = {{}}
 for i in range({count}):
     mac = f"02:00:00:00:01:{{i:02x}}"
-    command = f"date +%s%N; bridge fdb replace {{mac}} dev {{port}} master dynamic"
-    times[mac] = int(lab.machine.run(command).stdout)
+    lab.machine.run(f"bridge fdb replace {{mac}} dev {{port}} master dynamic")
     time.sleep(0.13)
+for event in lab.recording.events:
+    if getattr(event, "mac", "").startswith("02:00:00:00:01:"):
+        times.setdefault(event.mac, event.at)
 print("TIMES", json.dumps(times))
 """
 OBSERVE = """() => {
@@ -45,9 +47,13 @@ OBSERVE = """() => {
             const mac = row.firstElementChild?.dataset.text;
             if (!mac?.startsWith('02:00:00:00:01:') || mac in window.seen) continue;
             window.seen[mac] = null;
-            requestAnimationFrame(() => requestAnimationFrame(() => {
-                window.seen[mac] = performance.timeOrigin + performance.now();
-            }));
+            requestAnimationFrame(() => {  // a message sent now is delivered when it is painted
+                const { port1, port2 } = new MessageChannel();
+                port1.onmessage = () => {
+                    window.seen[mac] = performance.timeOrigin + performance.now();
+                };
+                port2.postMessage(null);
+            });
         }
     };
     new MutationObserver(look).observe(document.body, { childList: true, subtree: true });

@@ -10,6 +10,7 @@ from typing import Any
 import anywidget
 import traitlets
 
+from labkit.model import events as ev
 from labkit.model.state import State
 from labkit.recording import Recording
 
@@ -33,6 +34,9 @@ class LiveView(anywidget.AnyWidget):
     a view opened later needs is in the traits, which are replayed to it.
     """
 
+    indifferent: tuple[type, ...] = (ev.ProcessStarted, ev.ProcessEnded)
+    """Events that change nothing in the view: an update for them would delay one that does."""
+
     snapshot = traitlets.Dict().tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
     beat = traitlets.Int(0).tag(sync=True)
@@ -43,9 +47,13 @@ class LiveView(anywidget.AnyWidget):
         super().__init__(**fields)
         self._publish()
         if recording.live and recording.state().closed is None:
-            self._forget = recording.listen(lambda _: self._dirty.set())
+            self._forget = recording.listen(self._hear)
             name = f"labkit {type(self).__name__}"
             threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def _hear(self, event: object) -> None:
+        if not isinstance(event, self.indifferent):
+            self._dirty.set()
 
     def picture(self, state: State, now: int) -> dict[str, Any]:
         """The snapshot for a state; each view's own."""

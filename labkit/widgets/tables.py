@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from labkit.model import events as ev
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
 from labkit.recording import Recording
@@ -33,6 +34,7 @@ class Tables(LiveView):
     `selection` names them, ``("host", name)`` or ``("bridge", interface)``; None is all.
     """
 
+    indifferent = (*LiveView.indifferent, ev.Traffic)
     _esm = static("shared.js") + static("tables.js")
     _css = static("labkit.css")
 

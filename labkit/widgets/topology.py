@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from labkit.model import events as ev
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
 from labkit.recording import Recording
@@ -14,6 +15,15 @@ from labkit.widgets.live import LiveView, static
 class Topology(LiveView):
     """Hosts, bridges with their ports, and cables; link state and traffic as they change."""
 
+    indifferent = (
+        *LiveView.indifferent,
+        ev.NeighbourSet,
+        ev.NeighbourRemoved,
+        ev.FdbSet,
+        ev.FdbRemoved,
+        ev.RouteSet,
+        ev.RouteRemoved,
+    )
     _esm = static("shared.js") + static("topology.js")
     _css = static("labkit.css")
 
