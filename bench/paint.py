@@ -1,8 +1,9 @@
 """From the kernel's event to the changed pixel, in a real JupyterLab and headless Chromium.
 
 A blocking cell adds rows to a bridge's forwarding database with `bridge fdb`. The clock starts
-when the kernel's netlink message is read (microseconds after it was sent; netlink carries no time
-of its own). In the page an observer notes when a row with that MAC is in the document and the next frame has been drawn.
+when the kernel's netlink message is read (microseconds after it was sent; netlink carries no
+time of its own). In the page an observer notes when a row with that MAC is in the document and
+the next frame has been drawn.
 """
 
 from __future__ import annotations

@@ -241,7 +241,7 @@ class Host:
         """Sends real echo requests with `ping`; `timeout` is how long to wait for each, seconds."""
         naming.check_number(count, "count", 1, 100_000)
         naming.check_number(timeout, "timeout", 0.01, 3600)
-        address = self.lab._address_of(target, self)
+        address = _address_of(target, self)
         argv = ["ping", "-n", "-c", str(int(count)), "-W", f"{timeout:g}", address]
         if count > 1:
             argv[1:1] = ["-i", "0.2"]
@@ -279,6 +279,44 @@ class Host:
             if "Address already in use" in words
             else "",
         )
+
+
+def _address_of(target: object, source: Host) -> str:
+    """The address that a ping to `target` from `source` goes to. Raises LabkitError."""
+    hosts = {host.name: host for host in (source.lab.machine, *source.lab.hosts)}
+    if isinstance(target, str):
+        try:
+            return str(ipaddress.ip_address(target.split("/")[0]))
+        except ValueError:
+            if target not in hosts:
+                raise LabkitError(
+                    f"{target!r} is neither an address nor a host of the lab.",
+                    hint=f"The hosts are: {', '.join(hosts)}.",
+                ) from None
+            target = hosts[target]
+    if isinstance(target, Host):
+        target._check()
+        addresses = [
+            ipaddress.ip_interface(a)
+            for i in target.interfaces
+            for a in i.addresses
+            if i.name != "lo"
+        ]
+    elif isinstance(target, Interface):
+        addresses = [ipaddress.ip_interface(a) for a in target.addresses]
+    else:
+        raise LabkitError(
+            f"{target!r} cannot be pinged.", hint="Name a host, an interface or an address."
+        )
+    if not addresses:
+        raise LabkitError(
+            f"{getattr(target, 'name', target)} has no address to ping.",
+            hint='Give it one when you cable it: lab.cable(host, bridge, "172.17.0.2/16").',
+        )
+    if len(addresses) > 1:  # prefer one on a network that the source is on, too
+        nets = [ipaddress.ip_interface(a).network for i in source.interfaces for a in i.addresses]
+        addresses.sort(key=lambda a: not any(a.ip in net for net in nets))
+    return str(addresses[0].ip)
 
 
 def _argv(command: str | list[str]) -> tuple[tuple[str, ...], str]:

@@ -21,8 +21,8 @@ from labkit.model import wire
 from labkit.model.commands import Commands
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
-from labkit.model.values import Interface
 from labkit.recording import Recording
+from labkit.refusals import kernel_error
 from labkit.wiring import Bridge, Cable
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     import graphviz
 
+_ADDITIVE = (op.AddHost, op.AddBridge, op.AddCable, op.AddRoute)
 _open: dict[str, Lab] = {}
 """The labs of this notebook kernel by name: a new one replaces the old."""
 
@@ -221,6 +222,8 @@ class Lab:
             operations, self._batch = self._batch, None
             if operations:
                 self._build(*operations)
+        except connection.DoneAnyway:
+            raise
         except BaseException:
             self._batch = None
             self._hosts, self._bridges, self._cables = before
@@ -241,7 +244,12 @@ class Lab:
                     )
             self._batch += operations
         elif operations:
-            self._request(wire.Build, operations=operations)
+            try:
+                self._request(wire.Build, operations=operations)
+            except connection.DoneAnyway:
+                if then:
+                    then()
+                raise
         if then:
             then()
 
@@ -255,22 +263,29 @@ class Lab:
         own = host.netns != MACHINE
         cables = [c for c in self._cables if own and any(e.netns == host.netns for e in c.ends)]
         removals = [op.RemoveCable(a=c.ends[0], b=c.ends[1]) for c in self._still_there(cables)]
-        self._build(*removals, op.RemoveHost(name=host.name, netns=host.netns))
-        self._drop_cables(cables)
-        host._removed = True
-        del self._hosts[host.name]
+
+        def drop() -> None:
+            self._drop_cables(cables)
+            host._removed = True
+            del self._hosts[host.name]
+
+        self._build(*removals, op.RemoveHost(name=host.name, netns=host.netns), then=drop)
 
     def _remove_bridge(self, bridge: Bridge) -> None:
         mine = [c for c in self._cables if any(e.bridge == bridge.interface for e in c.ends)]
         removals = [op.RemoveCable(a=c.ends[0], b=c.ends[1]) for c in self._still_there(mine)]
-        self._build(*removals, op.RemoveBridge(name=bridge.name, interface=bridge.interface))
-        self._drop_cables(mine)
-        bridge._removed = True
-        del self._bridges[bridge.name]
+
+        def drop() -> None:
+            self._drop_cables(mine)
+            bridge._removed = True
+            del self._bridges[bridge.name]
+
+        removal = op.RemoveBridge(name=bridge.name, interface=bridge.interface)
+        self._build(*removals, removal, then=drop)
 
     def _remove_cable(self, cable: Cable) -> None:
-        self._build(op.RemoveCable(a=cable.ends[0], b=cable.ends[1]))
-        self._drop_cables([cable])
+        removal = op.RemoveCable(a=cable.ends[0], b=cable.ends[1])
+        self._build(removal, then=lambda: self._drop_cables([cable]))
 
     def _still_there(self, cables: list[Cable]) -> list[Cable]:
         """The cables that no command has deleted behind our back."""
@@ -386,7 +401,7 @@ class Lab:
             return self._connection.request(kind, **fields)
         except connection.Fault as error:
             operations = fields.get("operations", ())
-            raise _kernel_error(error.fault, operations) from None
+            raise kernel_error(error.fault, operations) from None
 
     def _command(self, kind: type[Any], **fields: Any) -> wire.CommandResult:
         return msgspec.convert(self._request(kind, **fields), wire.CommandResult)
@@ -441,91 +456,9 @@ class Lab:
             "if a clash is what you are after.",
         )
 
-    def _address_of(self, target: object, source: Host) -> str:
-        """The address that a ping to `target` from `source` goes to."""
-        if isinstance(target, str):
-            try:
-                return str(ipaddress.ip_address(target.split("/")[0]))
-            except ValueError:
-                if target not in self._hosts:
-                    raise LabkitError(
-                        f"{target!r} is neither an address nor a host of the lab.",
-                        hint=f"The hosts are: {', '.join(self._hosts)}.",
-                    ) from None
-                target = self._hosts[target]
-        if isinstance(target, Host):
-            target._check()
-            addresses = [
-                ipaddress.ip_interface(a)
-                for i in target.interfaces
-                for a in i.addresses
-                if i.name != "lo"
-            ]
-        elif isinstance(target, Interface):
-            addresses = [ipaddress.ip_interface(a) for a in target.addresses]
-        else:
-            raise LabkitError(
-                f"{target!r} cannot be pinged.", hint="Name a host, an interface or an address."
-            )
-        if not addresses:
-            raise LabkitError(
-                f"{getattr(target, 'name', target)} has no address to ping.",
-                hint='Give it one when you cable it: lab.cable(host, bridge, "172.17.0.2/16").',
-            )
-        if len(addresses) > 1:  # prefer one on a network that the source is on, too
-            nets = [
-                ipaddress.ip_interface(a).network for i in source.interfaces for a in i.addresses
-            ]
-            addresses.sort(key=lambda a: not any(a.ip in net for net in nets))
-        return str(addresses[0].ip)
-
-
-_ADDITIVE = (op.AddHost, op.AddBridge, op.AddCable, op.AddRoute)
-
 
 def _ip(address: str) -> naming.IP:
     return ipaddress.ip_interface(address).ip
-
-
-def _kernel_error(fault: wire.Fault, operations: tuple[op.Operation, ...]) -> LabkitError:
-    """What was asked, what the kernel said, where, and what to do next."""
-    asked, hint = "The lab could not do that", ""
-    if fault.operation is not None and fault.operation < len(operations):
-        operation = operations[fault.operation]
-        asked = _asked(operation)
-        hint = _HINTS.get((type(operation).__name__, fault.code), "")
-    message = f"{asked}: the kernel says {fault.message!r}"
-    if fault.code:
-        message += f" ({errno.errorcode.get(fault.code, fault.code)})"
-    return KernelError(message + ".", hint=hint or "Nothing was changed.", code=fault.code)
-
-
-def _asked(operation: op.Operation) -> str:
-    match operation:
-        case op.AddRoute() | op.RemoveRoute():
-            verb = "added" if isinstance(operation, op.AddRoute) else "removed"
-            via = f" via {operation.via}" if operation.via else ""
-            way = f" out of {operation.interface}" if operation.interface else ""
-            return (
-                f"{operation.netns}: the route to {operation.destination}{via}{way} was not {verb}"
-            )
-        case op.AddCable() | op.RemoveCable() | op.Plug() | op.Unplug():
-            a, b = (f"{end.netns}:{end.interface}" for end in (operation.a, operation.b))
-            return f"{type(operation).__name__} {a} ⇄ {b} failed"
-        case op.FlushFdb():
-            return f"The bridge {operation.bridge!r} was not flushed"
-        case _:
-            return f"{type(operation).__name__} {operation.name!r} failed"
-
-
-_HINTS: dict[tuple[str, int | None], str] = {
-    ("AddRoute", errno.ENETUNREACH): "The gateway must be on a network that the host is "
-    "connected to: compare it with host.interfaces.",
-    ("AddRoute", errno.EEXIST): "There is such a route already: see host.routes.",
-    ("AddRoute", errno.ENODEV): "There is no such interface: see host.interfaces.",
-    ("RemoveRoute", errno.ESRCH): "There is no such route: see host.routes.",
-    ("AddCable", errno.EEXIST): "An interface of that name is there already: see host.interfaces.",
-}
 
 
 @atexit.register

@@ -34,6 +34,10 @@ class Fault(Exception):
         self.fault = fault
 
 
+class DoneAnyway(KeyboardInterrupt):
+    """An interrupt came while a request was carried out, too late to stop it."""
+
+
 class Connection:
     """One agent process. Events go to `on_event`, in order, from a reader thread."""
 
@@ -74,7 +78,8 @@ class Connection:
         """Sends a request and waits for its reply's result.
 
         Raises Fault for the agent's refusal, ClosedError when the agent has ended. An
-        interrupt cancels the request; when its end is known, the interrupt goes on.
+        interrupt cancels the request and goes on when its end is known: as DoneAnyway where
+        it was carried out all the same.
         """
         number, replies = self._send(kind, fields)
         try:
@@ -85,8 +90,8 @@ class Connection:
                 reply = replies.get(timeout=10)
             except queue.Empty:
                 reply = None
-            if kind is wire.Build and reply is not None and reply.fault is None:
-                return reply.result  # it had been done by then: as if the key had come later
+            if reply is not None and reply.fault is None:
+                raise DoneAnyway from None
             raise
         finally:
             with self._lock:

@@ -201,6 +201,16 @@ def test_interrupting_a_build_leaves_all_or_nothing(scene: Scene):
     assert scene.nginx1.ping(scene.nginx2)
 
 
+def test_interrupting_a_loop_of_builds_ends_the_loop(lab: Lab):
+    """Each build may be done before the interrupt is noticed: it counts all the same."""
+    interrupt_in(0.2)
+    with pytest.raises(KeyboardInterrupt):
+        for i in range(100_000):
+            lab.host(f"h{i}")
+    made = {n["name"] for n in ask(lab.machine, "ip -j netns")}
+    assert made == {host.name for host in lab.hosts}
+
+
 def test_the_agent_killed(scene: Scene):
     os.kill(scene.lab.agent_pid, signal.SIGKILL)
     wait_for(lambda: scene.lab.recording.state().closed)

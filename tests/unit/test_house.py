@@ -29,7 +29,8 @@ MAY = {
     "widgets": {"render", "model", "recording"},
     "hosts": {"model", "naming"},
     "wiring": {"model", "naming"},
-    "lab": {"launch", "recording", "model", "hosts", "wiring", "naming"},
+    "refusals": {"model"},
+    "lab": {"launch", "recording", "model", "hosts", "wiring", "naming", "refusals"},
     "lessons": {"lab", "launch", "recording", "model", "hosts", "wiring"},
     "cli": {"lessons", "lab", "launch", "recording", "model"},
 }
@@ -91,7 +92,7 @@ def test_imports_run_one_way(path: Path):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_room_stays_small(path: Path):
     lines = len(path.read_text().splitlines())
-    limit = 560 if path.name == "lab.py" else 400  # the one room that everything meets in
+    limit = 450 if path.name == "lab.py" else 400  # the one room that everything meets in
     assert lines <= limit, f"{lines} lines: asking to be two rooms"
 
 
