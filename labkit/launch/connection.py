@@ -155,6 +155,9 @@ class Connection:
                     waiting.put(message)
             else:
                 self._on_event(message)
+        self._stdout.close()
+        with contextlib.suppress(OSError):  # what could not be delivered any more
+            self._stdin.close()
         status = self.process.wait()
         with self._lock:
             if self.closed is None:
@@ -170,3 +173,4 @@ class Connection:
         for line in self._stderr:
             self._errors += line
             del self._errors[:-4000]
+        self._stderr.close()
