@@ -222,7 +222,8 @@ class Host:
                 hint="Give it longer (timeout=…), let it stop by itself (ping -c 3), or use "
                 "host.start(…) for what runs on.",
             )
-        if got.exit_code == 127 and isinstance(command, str) and "not found" in got.stderr:
+        # 126 and 127 with the shell's own words: it found no such program, or none that it may run
+        if got.exit_code in (126, 127) and argv[0] == "sh" and got.stderr.startswith("sh: "):
             raise CommandError(
                 f"{text!r} in {self.name}: {got.stderr.strip()}",
                 hint="Check its spelling; `labkit doctor` tells which programs are missing "
