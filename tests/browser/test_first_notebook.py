@@ -54,6 +54,7 @@ def test_a_keyboard_user_reaches_the_row(notebook):
     row.wait_for()
     stop = page.locator('.lk-grid [tabindex="0"]').first
     stop.focus()
+    page.keyboard.press("Home")
     for _ in range(40):
         if row.evaluate("e => e === document.activeElement"):
             break
