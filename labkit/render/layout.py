@@ -7,9 +7,12 @@ import subprocess
 from typing import Any
 
 from labkit.errors import LabkitError
+from labkit.model.events import LinkSet
 from labkit.model.operations import MACHINE
-from labkit.model.state import State
-from labkit.render.dot import Plan, _id, _machine_is_cabled, diagram, lines_of
+from labkit.model.state import HostInfo, State
+from labkit.render.dot import MACHINE_TITLE, Plan, diagram, lines_for, node_id
+
+NO_MAC = "00:00:00:00:00:00"
 
 
 def layout(state: State) -> dict[str, Any]:
@@ -17,7 +20,29 @@ def layout(state: State) -> dict[str, Any]:
 
     Raises LabkitError where Graphviz's program `dot` is missing or fails.
     """
-    source = diagram(state).source
+    plan = Plan(state)
+    if not (plan.bridges or plan.hosts):
+        return {"width": 0, "height": 0, "nodes": [], "cables": [], "machine": None}
+    drawn = _run_dot(diagram(state, notes=False).source)
+    _, _, width, height = (float(n) for n in drawn["bb"].split(","))
+    objects = {thing["name"]: thing for thing in drawn.get("objects", ())}
+    nodes = [
+        *(_bridge(plan, bridge, objects[f"b{bridge.index}"], height) for bridge in plan.bridges),
+        *(_fold(plan, bridge, objects[f"f{bridge}"], height) for bridge in plan.folded),
+        *(_host(plan, host, objects[node_id(host.name)], height) for host in plan.hosts),
+    ]
+    machine = objects.get("cluster_machine")
+    cables = plan.drawn()
+    return {
+        "width": width,
+        "height": height,
+        "machine": {**_rect(machine["bb"], height), "title": MACHINE_TITLE} if machine else None,
+        "nodes": nodes,
+        "cables": [_cable(plan, edge, cables, height) for edge in drawn.get("edges", ())],
+    }
+
+
+def _run_dot(source: str) -> Any:
     try:
         done = subprocess.run(
             ["dot", "-Tjson"], input=source, capture_output=True, text=True, check=True, timeout=30
@@ -29,22 +54,12 @@ def layout(state: State) -> dict[str, Any]:
         ) from None
     except (subprocess.SubprocessError, OSError) as error:
         raise LabkitError(f"The picture cannot be drawn: dot failed: {error}.") from error
-    drawn = json.loads(done.stdout)
-    height = float(drawn["bb"].split(",")[3])
-    places = {node["name"]: node for node in drawn.get("objects", ()) if "pos" in node}
-    plan = Plan(state)
-    nodes = [_bridge(plan, link.index, places, height) for link in plan.bridges]
-    nodes += [_fold(plan, bridge, places, height) for bridge in plan.folded]
-    for host in plan.hosts:
-        if host.name == MACHINE and not _machine_is_cabled(plan):
-            continue
-        nodes.append(_host(plan, host.name, host.netns, places, height))
-    return {
-        "width": float(drawn["bb"].split(",")[2]),
-        "height": height,
-        "nodes": nodes,
-        "cables": [_cable(plan, edge, height) for edge in drawn.get("edges", ())],
-    }
+    return json.loads(done.stdout)
+
+
+def _rect(box: str, height: float) -> dict[str, float]:
+    x1, y1, x2, y2 = (float(n) for n in box.split(","))
+    return {"x": x1, "y": height - y2, "w": x2 - x1, "h": y2 - y1}
 
 
 def _box(node: dict[str, Any], height: float) -> dict[str, float]:
@@ -53,38 +68,41 @@ def _box(node: dict[str, Any], height: float) -> dict[str, float]:
     return {"x": x - w / 2, "y": height - y - h / 2, "w": w, "h": h}
 
 
-def _host(plan: Plan, name: str, netns: str, places: Any, height: float) -> dict[str, Any]:
-    shared = netns == MACHINE and name != MACHINE
-    space = plan.state.space(netns)
-    macs = [] if shared else [f"mac:{link.mac}" for link in space.links.values() if link.mac]
+def keys_of(state: State, netns: str) -> list[str]:
+    """The keys under which a namespace's own MACs and addresses are highlighted."""
+    space = state.space(netns)
+    macs = [link.mac for link in space.links.values() if link.mac not in ("", NO_MAC)]
+    names = {index: link.name for index, link in space.links.items()}
+    found = [a for index, many in space.addresses.items() if names.get(index) != "lo" for a in many]
+    return [f"mac:{mac}" for mac in macs] + [f"ip:{a.partition('/')[0]}" for a in found]
+
+
+def _host(plan: Plan, host: HostInfo, node: Any, height: float) -> dict[str, Any]:
+    own = host.netns != MACHINE
     return {
-        **_box(places[_id("h", name)], height),
-        "id": f"host:{name}",
+        **_box(node, height),
+        "id": f"host:{host.name}",
         "kind": "host",
-        "title": name,
-        "lines": [f"in the network of {MACHINE}"] if shared else lines_of(plan.state, netns),
-        "keys": [f"host:{name}", *(m for m in macs if m != "mac:00:00:00:00:00:00")],
+        "title": host.name,
+        "lines": lines_for(plan.state, host),
+        "keys": [f"host:{host.name}", *(keys_of(plan.state, host.netns) if own else ())],
     }
 
 
-def _bridge(plan: Plan, index: int, places: Any, height: float) -> dict[str, Any]:
-    link = plan.machine.links[index]
-    node = places[f"b{index}"]
-    rectangles = [[float(n) for n in rect.split(",")] for rect in node["rects"].split()]
+def _bridge(plan: Plan, link: LinkSet, node: Any, height: float) -> dict[str, Any]:
+    head, *cells = (_rect(rect, height) for rect in node["rects"].split())
+    addresses = plan.machine.addresses.get(link.index, ())
     ports = []
-    for number, port in enumerate(plan.ports(index), start=1):
-        x1, y1, x2, y2 = rectangles[number]
-        known = plan.machine.links[port]
+    for cell, index in zip(cells, plan.ports(link.index), strict=False):
+        port = plan.machine.links[index]
         ports.append(
             {
-                "id": f"port:{known.name}",
-                "keys": [f"port:{known.name}", f"mac:{known.mac}"],
-                "title": known.name,
-                "end": f"{MACHINE}/{port}",
-                "x": x1,
-                "y": height - y2,
-                "w": x2 - x1,
-                "h": y2 - y1,
+                **cell,
+                "id": f"port:{port.name}",
+                "keys": [f"port:{port.name}", f"mac:{port.mac}"],
+                "title": port.name,
+                "peer": plan.state.peer(port) or "",
+                "end": f"{MACHINE}/{index}",
             }
         )
     return {
@@ -92,56 +110,80 @@ def _bridge(plan: Plan, index: int, places: Any, height: float) -> dict[str, Any
         "id": f"bridge:{link.name}",
         "kind": "bridge",
         "title": link.name,
-        "lines": [*plan.machine.addresses.get(index, ()), link.mac],
-        "head": rectangles[0][3] - rectangles[0][1],
-        "keys": [f"bridge:{link.name}", f"port:{link.name}", f"mac:{link.mac}"],
+        "lines": [*addresses, link.mac],
+        "head": head["h"],
+        "keys": [
+            *(f"bridge:{link.name}", f"port:{link.name}", f"mac:{link.mac}"),
+            *(f"ip:{a.partition('/')[0]}" for a in addresses),
+        ],
         "ports": ports,
+        "rest": cells[-1] if link.index in plan.folded and cells else None,
+        "folded": len(plan.folded.get(link.index, ())),
     }
 
 
-def _fold(plan: Plan, bridge: int, places: Any, height: float) -> dict[str, Any]:
+def _fold(plan: Plan, bridge: int, node: Any, height: float) -> dict[str, Any]:
     names = plan.folded[bridge]
+    ports = {
+        link.peer_netns: f"{MACHINE}/{link.index}"
+        for link in plan.machine.links.values()
+        if link.master == bridge
+    }
+    tiles = [_tile(plan.state, name, ports.get(name, "")) for name in names]
     return {
-        **_box(places[f"f{bridge}"], height),
+        **_box(node, height),
         "id": f"fold:{plan.machine.name_of(bridge)}",
         "kind": "fold",
         "title": f"{len(names)} more hosts",
         "lines": [],
         "keys": [],
-        "tiles": [_tile(plan.state, name) for name in names],
+        "holds": [key for tile in tiles for key in tile["keys"]],
+        "tiles": tiles,
     }
 
 
-def _tile(state: State, netns: str) -> dict[str, Any]:
+def _tile(state: State, netns: str, end: str) -> dict[str, Any]:
     found = [i for i in state.interfaces(netns) if i.name != "lo"]
     return {
         "title": netns,
         "text": " ".join(address for i in found for address in i.addresses),
-        "keys": [f"host:{netns}", *(f"mac:{i.mac}" for i in found)],
+        "keys": [f"host:{netns}", *keys_of(state, netns)],
+        "end": end,
     }
 
 
-def _cable(plan: Plan, edge: dict[str, Any], height: float) -> dict[str, Any]:
+def _cable(
+    plan: Plan,
+    edge: dict[str, Any],
+    cables: list[tuple[tuple[str, int], tuple[str, int]]],
+    height: float,
+) -> dict[str, Any]:
     points = [
         [float(n) for n in point.split(",")]
         for point in edge["pos"].split()
         if not point.startswith(("s,", "e,"))
     ]
-    path = [[x, height - y] for x, y in points]
-    if "id" not in edge:
-        return {"id": "", "path": path, "kind": "fold"}
-    first, second = (end.rsplit("/", 1) for end in edge["id"].split("|"))
-    links = [plan.state.link(netns, int(index)) for netns, index in (first, second)]
+    path = [[x, round(height - y, 2)] for x, y in points]
+    if edge["id"].startswith("fold"):
+        bridge = plan.machine.name_of(int(edge["id"].removeprefix("fold")))
+        return {"id": f"fold:{bridge}", "path": path, "kind": "fold"}
+    ends = cables[int(edge["id"].removeprefix("cable"))]
+    links = [plan.state.link(*end) for end in ends]
     labels = []
-    for which, link in (("head_lp", links[0]), ("tail_lp", links[1])):
+    for which, link in (("tail_lp", links[0]), ("head_lp", links[1])):
         if which in edge and link:
             x, y = (float(n) for n in edge[which].split(","))
             labels.append({"x": x, "y": height - y, "text": link.name})
+    upper, lower = (f"{netns}/{index}" for netns, index in ends)
+    names = [f"{netns} {link.name}" for (netns, _), link in zip(ends, links, strict=True) if link]
+    ports = [f"port:{link.name}" for link in links if link and link.netns == MACHINE]
     return {
-        "id": edge["id"],
+        "id": f"{upper}|{lower}",
         "kind": "cable",
         "path": path,
         "labels": labels,
-        "a": f"{first[0]}/{first[1]}",
-        "b": f"{second[0]}/{second[1]}",
+        "a": upper,
+        "b": lower,
+        "title": " ⇄ ".join(names),
+        "keys": [f"cable:{upper}|{lower}", *ports],
     }

@@ -16,6 +16,8 @@ from labkit.recording import Recording
 
 PAUSE = 0.05
 """Seconds between two updates: 20 a second is what a browser takes without losing any."""
+SHARE = 4
+"""A view that takes long to compute rests this many times as long, so that a lab goes on."""
 BEAT = 2.0
 """Seconds between two heartbeats, by whose absence a view knows that its kernel is gone."""
 
@@ -30,7 +32,7 @@ def static(name: str) -> str:
 class LiveView(anywidget.AnyWidget):
     """A view of a recording: one snapshot, computed anew when events have come.
 
-    A plain thread sets the trait, so the browser sees it even while a cell blocks. All that
+    A plain thread sets the traits, so the browser sees them even while a cell blocks. All that
     a view opened later needs is in the traits, which are replayed to it.
     """
 
@@ -39,33 +41,53 @@ class LiveView(anywidget.AnyWidget):
 
     snapshot = traitlets.Dict().tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
-    beat = traitlets.Int(0).tag(sync=True)
+    beat = traitlets.Int(0, help="The log's time, in milliseconds since the epoch.").tag(sync=True)
 
     def __init__(self, recording: Recording, **fields: Any) -> None:
         self.recording = recording
         self._dirty = threading.Event()
+        self._ended = threading.Event()
         super().__init__(**fields)
-        self._publish()
-        if recording.live and recording.state().closed is None:
-            self._forget = recording.listen(self._hear)
+        # Listening comes first: what happens while the first snapshot is made is in the second.
+        forget = recording.listen(self._hear) if recording.live else None
+        if self._publish() and forget:
             name = f"labkit {type(self).__name__}"
-            threading.Thread(target=self._run, name=name, daemon=True).start()
+            threading.Thread(target=self._run, args=(forget,), name=name, daemon=True).start()
+        elif forget:
+            forget()
 
     def _hear(self, event: object) -> None:
         if not isinstance(event, self.indifferent):
             self._dirty.set()
 
-    def picture(self, state: State, now: int) -> dict[str, Any]:
+    def picture(self, state: State) -> dict[str, Any]:
         """The snapshot for a state; each view's own."""
         raise NotImplementedError
 
+    def extras(self, state: State) -> dict[str, Any]:  # noqa: ARG002 (for those that need it)
+        """Values for a view's further traits: what changes more often than the snapshot."""
+        return {}
+
+    def text(self, state: State) -> str:
+        """What the view shows, as plain text."""
+        raise NotImplementedError
+
     def summary(self) -> str:
-        """The snapshot in words."""
-        return str(self.snapshot.get("summary", ""))
+        """What the view shows now, as plain text."""
+        return self.text(self.recording.state())
+
+    __str__ = summary
+
+    def close(self) -> None:
+        """Ends the view and its thread."""
+        self._ended.set()
+        self._dirty.set()
+        super().close()
 
     def _publish(self) -> bool:
-        """Computes and sends a snapshot. False when it was the last."""
+        """Computes and sends what has changed. False when it was the last."""
         state = self.recording.state()
+        now = self.recording.now()
         status = {
             "name": self.recording.name,
             "recorded": not self.recording.live,
@@ -73,30 +95,43 @@ class LiveView(anywidget.AnyWidget):
             "lost": state.lost,
             "error": "",
         }
+        traits: dict[str, Any] = {"status": status}
         try:
-            snapshot = self.picture(state, self.recording.now())
+            traits |= self.extras(state)
+            traits["snapshot"] = self.picture(state)
         except Exception as error:  # noqa: BLE001 (it is shown in the view, where it belongs)
             status["error"] = f"{type(error).__name__}: {error}"
-        else:
-            if snapshot != self.snapshot:
-                self.snapshot = snapshot
-        if status != self.status:
-            self.status = status
+        changed = {name: value for name, value in traits.items() if getattr(self, name) != value}
+        if changed:
+            with self.hold_sync():
+                self.beat = now // 1_000_000
+                for name, value in changed.items():
+                    setattr(self, name, value)
         return state.closed is None
 
-    def _run(self) -> None:
+    def _run(self, forget: Any) -> None:
         last_beat = time.monotonic()
         alive = True
-        while alive and self.comm is not None:
-            changed = self._dirty.wait(max(0.0, last_beat + BEAT - time.monotonic()))
-            if changed:
-                self._dirty.clear()
-                alive = self._publish()
-                time.sleep(PAUSE)
-            if time.monotonic() - last_beat >= BEAT:
-                last_beat = time.monotonic()
-                self.beat += 1
-        self._forget()
+        try:
+            while alive and not self._ended.is_set() and self.comm is not None:
+                began = time.monotonic()
+                if self._dirty.wait(max(0.0, last_beat + BEAT - began)):
+                    if self._ended.is_set():
+                        break
+                    self._dirty.clear()
+                    began = time.monotonic()
+                    alive = self._publish()
+                    spent = time.monotonic() - began
+                    self._ended.wait(max(PAUSE, spent * SHARE))
+                if alive and time.monotonic() - last_beat >= BEAT:
+                    last_beat = time.monotonic()
+                    self.beat = self.recording.now() // 1_000_000
+        except Exception:
+            # Once the widget is closed or the kernel is going, there is nobody left to tell.
+            if not self._ended.is_set() and self.comm is not None:
+                raise
+        finally:
+            forget()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         bundle = super()._repr_mimebundle_(**options)

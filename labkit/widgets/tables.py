@@ -9,6 +9,7 @@ from labkit.model import events as ev
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
 from labkit.recording import Recording
+from labkit.render.layout import NO_MAC
 from labkit.widgets.live import LiveView, static
 
 MEANING = {
@@ -21,6 +22,8 @@ MEANING = {
     "PERMANENT": "set by hand",
     "NOARP": "needs no asking",
 }
+NAMED = 8
+"""How many empty tables the summary names; the rest are counted."""
 KINDS = {
     "learned": "learned from a frame",
     "permanent": "this port's own",
@@ -44,28 +47,43 @@ class Tables(LiveView):
         self.selection = selection
         super().__init__(recording)
 
-    def picture(self, state: State, now: int) -> dict[str, Any]:
-        """The rows of every selected table, and the words for who cannot see them."""
+    def chosen(self, state: State) -> list[tuple[str, str]]:
+        """The tables to show: those selected, or all that there are now."""
+        if self.selection is not None:
+            return list(self.selection)
+        links = state.space(MACHINE).links.values()
+        bridges = [("bridge", link.name) for link in links if link.kind == "bridge"]
+        hosts = [("host", h.name) for h in state.hosts.values() if h.netns == h.name]
+        return bridges + hosts
+
+    def picture(self, state: State) -> dict[str, Any]:
+        """The rows of every selected table."""
         machine = state.space(MACHINE)
-        chosen = self.selection
-        if chosen is None:
-            bridges = [link.name for link in machine.links.values() if link.kind == "bridge"]
-            hosts = [h.name for h in state.hosts.values() if h.netns == h.name]
-            chosen = [("bridge", b) for b in bridges] + [("host", h) for h in hosts]
         owners = _owners(state)
         tables = []
-        for kind, name in chosen:
+        for kind, name in self.chosen(state):
             if kind == "bridge":
                 link = machine.link_named(name)
                 if link:
                     tables.append(_cam(state, link.index, name, owners))
             elif name in state.hosts:
                 tables.append(_arp(state, state.hosts[name].netns, name, owners))
-        words = " ".join(
-            f"{t['title']}: {', '.join(r['words'] for r in t['rows'] if r['shown']) or 'empty'}."
-            for t in tables
-        )
-        return {"tables": tables, "summary": words, "at": now // 1_000_000}
+        return {"tables": tables, "summary": _in_words(tables)}
+
+    def text(self, state: State) -> str:
+        """The tables in words: what has been learned where, and who knows whom."""
+        return _in_words(self.picture(state)["tables"])
+
+
+def _in_words(tables: list[dict[str, Any]]) -> str:
+    said = [(t, [r["words"] for r in t["rows"] if r["shown"]]) for t in tables]
+    parts = [f"{t['title']}, {t['what']}: {', '.join(words)}." for t, words in said if words]
+    empty = [t["title"] for t, words in said if not words]
+    if empty:
+        names = ", ".join(empty[:NAMED])
+        more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
+        parts.append(f"Empty: {names}{more}.")
+    return "\n".join(parts) or "No tables yet."
 
 
 def _owners(state: State) -> dict[str, str]:
@@ -73,18 +91,19 @@ def _owners(state: State) -> dict[str, str]:
     found = {}
     for netns, space in state.namespaces.items():
         for link in space.links.values():
-            found[link.mac] = link.name if netns == MACHINE else f"{netns} {link.name}"
+            if link.mac not in ("", NO_MAC):
+                found[link.mac] = f"{netns} {link.name}"
     return found
 
 
 def _arp(state: State, netns: str, name: str, owners: dict[str, str]) -> dict[str, Any]:
     rows = []
     for row in state.neighbours(netns):
-        mac = row.mac or "?"
+        mac = row.mac or "-"
         rows.append(
             {
                 "id": f"{row.interface}|{row.address}",
-                "keys": [f"mac:{row.mac}"] if row.mac else [],
+                "keys": [f"ip:{row.address}", *([f"mac:{row.mac}"] if row.mac else [])],
                 "kind": row.state.lower(),
                 "shown": True,
                 "updated": None,
@@ -94,7 +113,7 @@ def _arp(state: State, netns: str, name: str, owners: dict[str, str]) -> dict[st
                     [row.state, MEANING.get(row.state, "")],
                     [row.interface, ""],
                 ],
-                "words": f"{row.address} is at {mac}, {row.state}",
+                "words": f"{row.address} is at {row.mac or 'an unknown MAC'}, {row.state}",
             }
         )
     return {
@@ -118,6 +137,8 @@ def _cam(state: State, index: int, name: str, owners: dict[str, str]) -> dict[st
     rows = []
     for row in state.fdb(index):
         when = updated[row.port, row.mac, row.vlan]
+        owner = owners.get(row.mac, "")
+        vlan = f", vlan {row.vlan}" if row.vlan else ""
         rows.append(
             {
                 "id": f"{row.mac}|{row.vlan}|{row.port if row.kind != 'learned' else ''}",
@@ -126,12 +147,12 @@ def _cam(state: State, index: int, name: str, owners: dict[str, str]) -> dict[st
                 "shown": row.kind == "learned",
                 "updated": None if when is None else when // 1_000_000,
                 "cells": [
-                    [row.mac, owners.get(row.mac, "")],
+                    [row.mac, owner],
                     [row.port, f"→ {ports[row.port]}" if ports.get(row.port) else ""],
-                    [row.kind, KINDS[row.kind] + (f", vlan {row.vlan}" if row.vlan else "")],
+                    [row.kind, KINDS.get(row.kind, "") + vlan],
                     ["", ""],
                 ],
-                "words": f"{row.mac} is behind {row.port}",
+                "words": f"{row.mac} is behind {row.port}" + (f" ({owner})" if owner else ""),
             }
         )
     return {

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import traitlets
+
 from labkit.model import events as ev
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
 from labkit.recording import Recording
 from labkit.render.layout import layout
 from labkit.widgets.live import LiveView, static
+
+NAMED = 8
+"""How many ports of a bridge, or ends without carrier, the summary names; the rest are counted."""
 
 
 class Topology(LiveView):
@@ -27,31 +32,61 @@ class Topology(LiveView):
     _esm = static("shared.js") + static("topology.js")
     _css = static("labkit.css")
 
+    traffic = traitlets.Dict(
+        help="Packets received and sent so far, by end (namespace/index)."
+    ).tag(sync=True)
+
     def __init__(self, recording: Recording) -> None:
         self._shape: object = None
         self._layout: dict[str, Any] = {}
         super().__init__(recording)
 
-    def picture(self, state: State, now: int) -> dict[str, Any]:
-        """Positions (drawn again only when the shape has changed), link states and counters."""
+    def picture(self, state: State) -> dict[str, Any]:
+        """Positions (found again only when the shape has changed) and link states."""
         shape = _shape(state)
         if shape != self._shape:
             self._layout = layout(state)
             self._shape = shape
-        links, counters = {}, {}
-        for netns, space in state.namespaces.items():
-            for index, link in space.links.items():
-                if link.name != "lo":
-                    links[f"{netns}/{index}"] = [link.is_up, link.has_carrier, link.port_state]
-            for index, traffic in space.traffic.items():
-                counters[f"{netns}/{index}"] = [traffic.received, traffic.sent]
-        return {
-            "layout": self._layout,
-            "links": links,
-            "traffic": counters,
-            "summary": _words(state),
-            "at": now // 1_000_000,
+        links = {
+            f"{netns}/{index}": [link.is_up, link.has_carrier, link.port_state]
+            for netns, space in state.namespaces.items()
+            for index, link in space.links.items()
+            if link.peer_netns is not None or link.master is not None
         }
+        return {"layout": self._layout, "links": links, "summary": self.text(state)}
+
+    def extras(self, state: State) -> dict[str, Any]:
+        """The counters: they change with every packet, and the picture does not."""
+        counters = {
+            f"{netns}/{index}": [traffic.received, traffic.sent]
+            for netns, space in state.namespaces.items()
+            for index, traffic in space.traffic.items()
+        }
+        return {"traffic": counters}
+
+    def text(self, state: State) -> str:
+        """The topology in words, for whoever does not see it."""
+        machine = state.space(MACHINE)
+        bridges = [link for link in machine.links.values() if link.kind == "bridge"]
+        parts = [
+            f"{_count(len([name for name in state.hosts if name != MACHINE]), 'host')}, "
+            f"{_count(len(bridges), 'bridge')}, "
+            f"{_count(len(list(state.cables())), 'cable')}."
+        ]
+        for bridge in bridges:
+            ports = [link for link in machine.links.values() if link.master == bridge.index]
+            if ports:
+                peers = [state.peer(link) or "nothing" for link in ports]
+                parts.append(f"{bridge.name} joins {_some(peers)}.")
+        down = [
+            f"{netns}:{link.name}"
+            for netns, space in state.namespaces.items()
+            for link in space.links.values()
+            if link.kind == "veth" and not link.has_carrier
+        ]
+        if down:
+            parts.append(f"Without carrier: {_some(down)}.")
+        return " ".join(parts)
 
 
 def _shape(state: State) -> object:
@@ -69,31 +104,9 @@ def _shape(state: State) -> object:
     ] + [(host.name, host.netns) for host in state.hosts.values()]
 
 
-def _words(state: State) -> str:
-    """The topology in words, for whoever does not see it."""
-    hosts = [name for name in state.hosts if name != MACHINE]
-    machine = state.space(MACHINE)
-    bridges = [link for link in machine.links.values() if link.kind == "bridge"]
-    cables = list(state.cables())
-    parts = [
-        f"{_count(len(hosts), 'host')}, {_count(len(bridges), 'bridge')}, "
-        f"{_count(len(cables), 'cable')}."
-    ]
-    for bridge in bridges:
-        ports = [link for link in machine.links.values() if link.master == bridge.index]
-        if ports:
-            peers = [state.peer(link) or "nothing" for link in ports[:8]]
-            more = f" and {len(ports) - 8} more" if len(ports) > 8 else ""
-            parts.append(f"{bridge.name} joins {', '.join(peers)}{more}.")
-    down = [
-        f"{netns}:{link.name}"
-        for netns, space in state.namespaces.items()
-        for link in space.links.values()
-        if link.name != "lo" and not link.has_carrier and link.kind == "veth"
-    ]
-    if down:
-        parts.append(f"Without carrier: {', '.join(down)}.")
-    return " ".join(parts)
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _count(number: int, what: str) -> str:

@@ -1,9 +1,11 @@
-// What the views share: building elements, linked highlighting, status, theme-independent motion.
+// What the views share: building elements, linked highlighting, status, spoken changes.
 // Everything that comes from the lab goes in as text (textContent), never as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 const STILL = window.matchMedia("(prefers-reduced-motion: reduce)");
-const HEARTBEAT = 7000; // ms without a beat after which the notebook kernel is taken for gone
+const HEARTBEAT = 6500; // ms without a beat after which the notebook kernel is taken for gone
+const SPEAK = 3000; // ms between two announcements to a screen reader, at least
+const SAID = 5; // changes named in one announcement; the rest are counted
 
 function make(parent, name, className = "", text = null) {
   const element = document.createElement(name);
@@ -21,34 +23,53 @@ function draw(parent, name, attributes = {}, text = null) {
   return element;
 }
 
-// The same host, port or MAC is lit in every view of the page while one of them has it in hand.
-function linked(root) {
-  const keysOf = (event) => event.target.closest?.("[data-keys]")?.dataset.keys ?? "";
-  const tell = (keys) =>
-    document.dispatchEvent(new CustomEvent("labkit-highlight", { detail: keys }));
-  root.addEventListener("mouseover", (event) => tell(keysOf(event)));
-  root.addEventListener("mouseleave", () => tell(""));
-  root.addEventListener("focusin", (event) => tell(keysOf(event)));
-  root.addEventListener("focusout", () => tell(""));
-  const light = (event) => {
-    const wanted = new Set(event.detail.split(" ").filter(Boolean));
+// The same host, port or MAC is lit in every view of the lab while one of them has it in hand.
+// Others may take part: a "labkit-highlight" event on the document, its detail
+// {lab, keys}, keys like "host:nginx-1", "port:veth9c02e56", "mac:02:42:…", "ip:172.17.0.2".
+function linked(root, lab) {
+  let current = "";
+  const keysOf = (element) => element?.closest?.("[data-keys]")?.dataset.keys ?? "";
+  const focused = () => (root.contains(document.activeElement) ? document.activeElement : null);
+  const tell = (keys) => {
+    if (keys === current) return;
+    const detail = { lab: lab(), keys };
+    document.dispatchEvent(new CustomEvent("labkit-highlight", { detail }));
+  };
+  const relight = () => {
+    const wanted = new Set(current.split(" ").filter(Boolean));
     for (const element of root.querySelectorAll("[data-keys]")) {
-      const lit = element.dataset.keys.split(" ").some((key) => wanted.has(key));
-      element.classList.toggle("lk-lit", lit);
+      const { keys, holds = "" } = element.dataset; // what stands for others is lit with them
+      const lit = wanted.size > 0 && `${keys} ${holds}`.split(" ").some((key) => wanted.has(key));
+      if (element.classList.contains("lk-lit") !== lit) element.classList.toggle("lk-lit", lit);
     }
   };
+  const light = (event) => {
+    if (event.detail.lab !== lab()) return;
+    current = event.detail.keys;
+    relight();
+  };
+  root.addEventListener("mouseover", (event) => tell(keysOf(event.target) || keysOf(focused())));
+  root.addEventListener("mouseleave", () => tell(keysOf(focused())));
+  root.addEventListener("focusin", (event) => tell(keysOf(event.target)));
+  root.addEventListener("focusout", () => tell(""));
   document.addEventListener("labkit-highlight", light);
-  return () => document.removeEventListener("labkit-highlight", light);
+  return { relight, end: () => document.removeEventListener("labkit-highlight", light) };
 }
 
 // One stop for Tab; arrows, Home and End move among the items.
 function roving(root, selector) {
   // What is in a closed <details> has a place on the page, but cannot take the focus.
   const items = () => [...root.querySelectorAll(selector)].filter((e) => e.checkVisibility());
+  let last = null; // where the user was, if ever
+  const stop = (all, current) => {
+    for (const e of all) {
+      const index = e === current ? "0" : "-1";
+      if (e.getAttribute("tabindex") !== index) e.setAttribute("tabindex", index);
+    }
+  };
   const refresh = () => {
     const all = items();
-    const current = all.find((e) => e === document.activeElement) ?? all[0];
-    for (const e of all) e.setAttribute("tabindex", e === current ? "0" : "-1");
+    stop(all, all.find((e) => e === document.activeElement) ?? all.find((e) => e === last) ?? all[0]);
   };
   root.addEventListener("keydown", (event) => {
     const all = items();
@@ -60,9 +81,13 @@ function roving(root, selector) {
     if (at < 0 || !(event.key in moves)) return;
     event.preventDefault();
     event.stopPropagation();
-    const next = all[Math.max(0, Math.min(all.length - 1, moves[event.key]))];
-    for (const e of all) e.setAttribute("tabindex", e === next ? "0" : "-1");
-    next.focus();
+    all[Math.max(0, Math.min(all.length - 1, moves[event.key]))].focus();
+  });
+  root.addEventListener("focusin", (event) => {
+    const all = items();
+    if (!all.includes(event.target)) return;
+    last = event.target;
+    stop(all, last);
   });
   return refresh;
 }
@@ -78,51 +103,80 @@ function frame(model, el, what) {
   const notice = make(root, "p", "lk-notice");
   notice.setAttribute("role", "status");
   const body = make(root, "div", "lk-body");
-  const words = make(root, "p", "lk-words");
-  words.setAttribute("aria-live", "polite");
+  const summary = make(root, "p", "lk-words");
+  const spoken = make(root, "p", "lk-words");
+  spoken.setAttribute("aria-live", "polite");
 
+  const traits = ["beat", "snapshot", "status"];
+  const linking = linked(root, () => model.get("status").name);
   let lastBeat = Date.now();
-  let said = 0;
-  let pending = null;
+  let gone = false;
   function status() {
     const s = model.get("status");
     title.textContent = s.name ?? "";
     root.setAttribute("aria-label", `${s.name}: ${what}`);
-    const gone = !s.closed && !s.recorded && Date.now() - lastBeat > HEARTBEAT;
+    gone = !s.closed && !s.recorded && Date.now() - lastBeat > HEARTBEAT;
     root.classList.toggle("lk-ended", Boolean(s.closed) && !s.recorded);
     root.classList.toggle("lk-gone", gone);
-    badge.textContent = s.recorded ? "recorded" : s.closed || gone ? "ended" : "live";
-    badge.dataset.kind = badge.textContent;
+    const kind = s.recorded ? "recorded" : s.closed ? "ended" : gone ? "disconnected" : "live";
+    if (badge.dataset.kind !== kind) badge.dataset.kind = badge.textContent = kind;
     const notes = [];
     if (s.error) notes.push(s.error);
     if (gone) notes.push("The notebook kernel has stopped or restarted. Run the cell again.");
     else if (s.closed && !s.recorded) notes.push(`The lab has ended: ${s.closed}.`);
-    if (s.lost) notes.push(`${s.lost}× the kernel's events came too fast; the tables were read again.`);
+    if (s.lost) {
+      const many = s.lost === 1 ? "1 kernel event was" : `${s.lost} kernel events were`;
+      notes.push(`${many} lost: they came too fast. The tables were read again.`);
+    }
     const text = notes.join("\n");
     if (notice.textContent !== text) notice.textContent = text;
     notice.hidden = !text;
   }
-  function say() {
+
+  // The log's clock, seen from the browser's: the message that took least time tells best.
+  let skew = -Infinity;
+  let frozen = 0;
+  function clock() {
+    skew = Math.max(skew, model.get("beat") - Date.now());
+  }
+  function now() { // where time does not run, it stands at the last that was heard
+    const s = model.get("status");
+    if (s.recorded || s.closed) return model.get("beat");
+    if (!gone) frozen = Date.now() + skew;
+    return frozen;
+  }
+
+  let said = 0;
+  let pending = null;
+  let news = [];
+  function speak() {
     pending = null;
     said = Date.now();
-    words.textContent = model.get("snapshot").summary ?? "";
+    const more = news.length > SAID ? `, and ${news.length - SAID} more changes` : "";
+    spoken.textContent = news.slice(0, SAID).join(". ") + more;
+    news = [];
   }
-  function speak() { // at most one announcement in three seconds
-    pending ??= setTimeout(say, Math.max(0, said + 3000 - Date.now()));
+  function say(text) {
+    news = [...news.filter((old) => old !== text), text];
+    pending ??= setTimeout(speak, Math.max(200, said + SPEAK - Date.now()));
   }
-  const beat = () => { lastBeat = Date.now(); status(); };
-  for (const trait of ["beat", "snapshot", "status"]) model.on(`change:${trait}`, beat);
-  model.on("change:snapshot", speak);
+  const describe = () => {
+    const text = model.get("snapshot").summary ?? "";
+    if (summary.textContent !== text) summary.textContent = text;
+  };
+  const heard = () => { lastBeat = Date.now(); clock(); status(); };
+  for (const trait of traits) model.on(`change:${trait}`, heard);
+  model.on("change:snapshot", describe);
   const timer = setInterval(status, 1000);
+  clock();
   status();
-  say();
-  const unlink = linked(root);
+  describe();
   const end = () => {
     clearInterval(timer);
     clearTimeout(pending);
-    for (const trait of ["beat", "snapshot", "status"]) model.off(`change:${trait}`, beat);
-    model.off("change:snapshot", speak);
-    unlink();
+    for (const trait of traits) model.off(`change:${trait}`, heard);
+    model.off("change:snapshot", describe);
+    linking.end();
   };
-  return { root, body, end };
+  return { root, body, say, now, relight: linking.relight, end };
 }

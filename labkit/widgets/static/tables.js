@@ -1,142 +1,215 @@
 // ARP and CAM tables: a row that comes, changes or goes is noticed at a glance.
 
 const NOTICED = 3000; // ms for which a change stays marked
+const QUIET = 6; // empty ARP caches up to this many stand on their own; more are named in one line
 
 function ageText(seconds) {
   if (seconds < 90) return `${Math.floor(seconds)} s`;
   return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
 }
 
-function buildTable(parent, table) {
-  const wrap = make(parent, "div", "lk-table");
-  const node = make(wrap, "table");
-  const caption = make(node, "caption");
+// The roles are spelled out: where narrow panes lay rows out as cards, they would be lost.
+function buildRows(parent, table, hidden) {
+  const node = make(parent, "table");
+  node.setAttribute("role", "table");
+  const caption = make(node, "caption", hidden ? "lk-words" : "");
   const name = make(caption, "span", "lk-name", table.title);
-  name.dataset.keys = table.keys.join(" ");
-  make(caption, "span", "lk-what", table.what);
-  const head = make(make(node, "thead"), "tr");
-  for (const column of table.columns) make(head, "th", "", column).scope = "col";
+  if (!hidden) name.dataset.keys = table.keys.join(" ");
+  make(caption, "span", "lk-what", hidden ? `, ${table.what}, further rows` : table.what);
+  const head = make(node, "thead", hidden ? "lk-words" : "");
+  head.setAttribute("role", "rowgroup");
+  const line = make(head, "tr");
+  line.setAttribute("role", "row");
+  for (const column of table.columns) {
+    const th = make(line, "th", "", column);
+    th.scope = "col";
+    th.setAttribute("role", "columnheader");
+  }
   const rows = make(node, "tbody");
+  rows.setAttribute("role", "rowgroup");
+  return rows;
+}
+
+function buildTable(parent, table, fresh) {
+  const wrap = make(parent, "div", "lk-table");
+  wrap.dataset.kind = table.kind;
+  const rows = buildRows(wrap, table, false);
   const empty = make(wrap, "p", "lk-empty", table.empty);
   const more = make(wrap, "details", "lk-more");
   const summary = make(more, "summary");
-  const others = make(make(more, "table"), "tbody");
-  return { wrap, rows, empty, more, summary, others, known: new Map(), fresh: true };
+  const others = buildRows(more, table, true);
+  return { wrap, rows, empty, more, summary, others, known: new Map(), fresh };
 }
 
-function fillRow(tr, row, announce) {
+function fillRow(tr, row, columns, announce) {
   tr.dataset.keys = row.keys.join(" ");
   tr.dataset.kind = row.kind;
+  let altered = false;
   row.cells.forEach(([text, note], index) => {
     const td = tr.children[index] ?? make(tr, "td");
     if (td.dataset.text === text && td.dataset.note === note) return;
     const changed = announce && td.dataset.text !== undefined;
+    td.setAttribute("role", index === 0 ? "rowheader" : "cell");
+    td.dataset.column = columns[index];
     td.dataset.text = text;
     td.dataset.note = note;
     td.replaceChildren();
     make(td, "span", "lk-value", text);
     if (note) make(td, "span", "lk-note", note);
-    if (changed) mark(td, "lk-changed");
+    if (changed) {
+      altered = true;
+      mark(td, "lk-changed");
+    }
   });
+  return altered;
 }
 
 function mark(element, name) {
   element.classList.remove(name);
   void element.offsetWidth; // start the animation over
   element.classList.add(name);
-  setTimeout(() => element.classList.remove(name), NOTICED);
+  clearTimeout(element.marked);
+  element.marked = setTimeout(() => element.classList.remove(name), NOTICED);
 }
 
-function updateTable(view, table) {
+function updateTable(view, table, say, left) {
   const present = new Set();
-  let last = { main: null, more: null };
+  const last = new Map();
   for (const row of table.rows) {
     present.add(row.id);
     let known = view.known.get(row.id);
     const home = row.shown ? view.rows : view.others;
     if (!known || known.leaving) {
       known?.tr.remove();
+      clearTimeout(known?.leaving);
       const tr = document.createElement("tr");
+      tr.setAttribute("role", "row");
       tr.setAttribute("tabindex", "-1");
       known = { tr };
       view.known.set(row.id, known);
-      fillRow(tr, row, false);
-      if (!view.fresh && row.shown) mark(tr, "lk-new");
-    } else {
-      fillRow(known.tr, row, !view.fresh);
+      fillRow(tr, row, table.columns, false);
+      if (!view.fresh && row.shown) {
+        mark(tr, "lk-new");
+        say(`${table.title}: new, ${row.words}`);
+      }
+    } else if (fillRow(known.tr, row, table.columns, !view.fresh) && row.shown) {
+      say(`${table.title}: ${row.words}`);
     }
     known.updated = row.updated;
-    const slot = row.shown ? "main" : "more";
-    const after = last[slot] ? last[slot].nextSibling : home.firstChild;
-    if (known.tr !== after) home.insertBefore(known.tr, after);
-    last[slot] = known.tr;
+    known.words = row.words;
+    const before = last.get(home);
+    const place = before ? before.nextSibling : home.firstChild;
+    if (known.tr !== place) home.insertBefore(known.tr, place);
+    last.set(home, known.tr);
   }
   for (const [id, known] of view.known) {
     if (present.has(id) || known.leaving) continue;
-    known.leaving = true;
     known.updated = null;
     known.tr.classList.add("lk-left");
-    setTimeout(() => {
+    if (known.tr.parentNode === view.rows) say(`${table.title}: gone, ${known.words}`);
+    known.leaving = setTimeout(() => {
       known.tr.remove();
       if (view.known.get(id) === known) view.known.delete(id);
-      view.refresh?.();
+      left(view);
     }, NOTICED);
   }
   const hidden = table.rows.filter((row) => !row.shown).length;
   view.more.hidden = hidden === 0;
-  view.summary.textContent = `${hidden} permanent and multicast rows`;
-  view.refresh = () => {
-    const any = view.rows.children.length > 0;
-    view.empty.hidden = any;
-  };
-  view.refresh();
+  const text = `${hidden} permanent and multicast ${hidden === 1 ? "row" : "rows"}`;
+  if (view.summary.textContent !== text) view.summary.textContent = text;
+  view.empty.hidden = view.rows.children.length > 0;
   view.fresh = false;
 }
 
 function render({ model, el }) {
-  const { root, body, end } = frame(model, el, "tables");
+  const { root, body, say, now, relight, end } = frame(model, el, "tables");
   const grid = make(body, "div", "lk-grid");
+  const quiet = make(body, "details", "lk-more lk-quiet");
+  const quietSummary = make(quiet, "summary");
+  const quietNames = make(quiet, "p", "lk-names");
+  const blank = make(body, "p", "lk-empty",
+    "No tables yet. Each host that you add has an ARP cache, and each bridge a CAM table.");
   const views = new Map();
-  const refresh = roving(grid, "tbody tr, summary");
-  let offset = 0;
+  const refresh = roving(body, "tbody tr, summary");
+  let started = false;
+  let named = "";
+
+  const isEmpty = (table) => table.kind === "arp" && table.rows.length === 0;
+
+  function left(view) {
+    const held = view.wrap.contains(document.activeElement);
+    view.empty.hidden = view.rows.children.length > 0;
+    if (!held) update();
+    else refresh();
+  }
 
   function update() {
-    const snapshot = model.get("snapshot");
-    const tables = snapshot.tables ?? [];
-    offset = model.get("status").recorded ? null : snapshot.at - Date.now();
-    if (model.get("status").closed) offset = null;
-    const present = new Set(tables.map((table) => table.id));
+    const tables = model.get("snapshot").tables ?? [];
+    blank.hidden = tables.length > 0;
+    const empty = tables.filter(isEmpty);
+    const fold = empty.length > QUIET;
+    // One that just became empty stays while its last row is still shown going.
+    const stays = (table) => !fold || !isEmpty(table)
+      || [...(views.get(table.id)?.known.values() ?? [])].length > 0;
+    const standing = tables.filter(stays);
+    const present = new Set(standing.map((table) => table.id));
     for (const [id, view] of views) {
-      if (!present.has(id)) { view.wrap.remove(); views.delete(id); }
+      if (!present.has(id)) {
+        view.wrap.remove();
+        views.delete(id);
+      }
     }
-    tables.forEach((table, index) => {
-      if (!views.has(table.id)) views.set(table.id, buildTable(grid, table));
+    standing.forEach((table, index) => {
+      if (!views.has(table.id)) views.set(table.id, buildTable(grid, table, !started));
       const view = views.get(table.id);
       // Moving a node takes the focus from what is in it: only where the order has changed.
-      if (grid.children[index] !== view.wrap) grid.insertBefore(view.wrap, grid.children[index] ?? null);
-      updateTable(view, table);
+      if (grid.children[index] !== view.wrap) {
+        grid.insertBefore(view.wrap, grid.children[index] ?? null);
+      }
+      updateTable(view, table, say, left);
     });
+    nameQuiet(tables.filter((table) => !stays(table)));
+    started = true;
     ages();
     refresh();
+    relight();
   }
+
+  function nameQuiet(tables) {
+    quiet.hidden = tables.length === 0;
+    const names = tables.map((table) => table.title);
+    if (names.join(" ") === named) return;
+    named = names.join(" ");
+    quietSummary.textContent = `${names.length} empty ARP caches: no MAC address needed yet`;
+    quietNames.replaceChildren();
+    for (const table of tables) {
+      const name = make(quietNames, "span", "lk-chip", table.title);
+      name.dataset.keys = table.keys.join(" ");
+    }
+  }
+
   function ages() {
-    const now = offset === null ? model.get("snapshot").at : Date.now() + offset;
+    const at = now();
     for (const view of views.values()) {
       for (const { tr, updated } of view.known.values()) {
         if (updated == null) continue;
-        const td = tr.lastElementChild;
-        td.textContent = ageText(Math.max(0, now - updated) / 1000);
+        const text = ageText(Math.max(0, at - updated) / 1000);
+        const value = tr.lastElementChild.firstElementChild;
+        if (value.textContent !== text) value.textContent = text;
       }
     }
   }
   model.on("change:snapshot", update);
-  model.on("change:status", update);
+  model.on("change:status", ages);
   update();
   const timer = setInterval(ages, 1000);
   return () => {
     clearInterval(timer);
     model.off("change:snapshot", update);
-    model.off("change:status", update);
+    model.off("change:status", ages);
+    for (const view of views.values()) {
+      for (const known of view.known.values()) clearTimeout(known.leaving);
+    }
     end();
     root.remove();
   };
