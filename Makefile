@@ -18,7 +18,7 @@ LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root) $(if $(DISPLAY)$(WAYL
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test lab test lint test-unit test-kernel test-notebooks test-browser \
-	notebooks bench lock clean
+	test-docker notebooks bench lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
@@ -43,6 +43,10 @@ test: lint
 
 test-unit test-kernel test-notebooks test-browser: setup-test
 	@$(PYTHON) -m pytest tests/$(@:test-%=%)
+
+# The comparison with a real Docker, whose daemon runs in namespaces of its own. Needs root and dockerd.
+test-docker: setup-test
+	@tests/kernel/with_docker.sh "$(abspath $(VENV))/bin/python"
 
 notebooks: setup-test
 	@$(PYTHON) -m labkit.lessons.build
