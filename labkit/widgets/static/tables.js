@@ -105,6 +105,7 @@ function updateTable(view, table, say, left) {
   for (const [id, known] of view.known) {
     if (present.has(id) || known.leaving) continue;
     known.updated = null;
+    known.tr.classList.remove("lk-new");
     known.tr.classList.add("lk-left");
     if (known.tr.parentNode === view.rows) say(`${table.title}: gone, ${known.words}`);
     known.leaving = setTimeout(() => {
