@@ -3,7 +3,8 @@
  * Run in namespaces of its own (unshare --net --mount --pid --fork). For every host it makes
  * a namespace as `ip netns add` does, with labkit's settings in it, then sends the same netlink
  * messages in the same number of requests: a veth pair with its peer in the namespace and its
- * port in the bridge, loopback up, address, up. Prints the seconds it took. */
+ * port in the bridge, loopback up, address, up. Prints the seconds it took once the first host
+ * has reached the last by a ping, and ends when its input does. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -129,8 +130,14 @@ int main(int argc, char **argv) {
     struct ifinfomsg bridge = {.ifi_index = 2};
     begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &bridge, sizeof bridge);
     put(IFLA_IFNAME, "sw", 3);
+    put(IFLA_ADDRESS, (unsigned char[]){2, 66, 0, 0, 0, 1}, 6);
     struct rtattr *info = put(IFLA_LINKINFO, NULL, 0);
     put(IFLA_INFO_KIND, "bridge", 6);
+    struct rtattr *options = put(IFLA_INFO_DATA, NULL, 0);
+    unsigned ageing = 30000, stp = 0;
+    put(IFLA_BR_AGEING_TIME, &ageing, 4);
+    put(IFLA_BR_STP_STATE, &stp, 4);
+    close_nest(options);
     close_nest(info);
     finish();
     address(2, 0x0a000001);
@@ -182,6 +189,13 @@ int main(int argc, char **argv) {
         transact(inside);
     }
     clock_gettime(CLOCK_MONOTONIC, &t1);
+    char ping[128];
+    int last = hosts - 1;
+    snprintf(ping, sizeof ping, "nsenter --net=/run/netns/h0 ping -c 1 -W 5 10.0.%d.%d >/dev/null",
+             1 + last / 250, last % 250 + 1);
+    if (system(ping)) { fprintf(stderr, "the first host does not reach the last\n"); return 1; }
     printf("%.6f\n", t1.tv_sec - t0.tv_sec + (t1.tv_nsec - t0.tv_nsec) / 1e9);
+    fflush(stdout);
+    while (getchar() != EOF) {}
     return 0;
 }

@@ -1,15 +1,16 @@
-"""From the kernel's event to the changed pixel, in a real JupyterLab and headless Chromium.
+"""From the kernel's change to the changed pixel, in a real JupyterLab and headless Chromium.
 
-A blocking cell adds rows to a bridge's forwarding database with `bridge fdb`. The clock starts
-when the kernel's netlink message is read (microseconds after it was sent; netlink carries no
-time of its own). In the page an observer notes when a row with that MAC is in the document and
-the next frame has been drawn.
+While a cell blocks, a process in the lab adds rows, first to the bridge's forwarding database,
+then to a host's neighbour table. Its clock is read just before it sends each request, which the
+kernel carries out at once. In the page an observer notes a row with that MAC, and the clock when
+the next frame has been drawn. Both are the same machine's clock.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
+import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -25,72 +26,95 @@ b = lab.bridge("br0", "10.0.0.254/24")
 with lab.batch():
     for i in range({hosts}):
         lab.cable(lab.host(f"h{{i}}"), b, f"10.0.0.{{i + 1}}/24")
-port = b.ports[0].name
 from IPython.display import display
-display(lab, lab.watch(b))
+display(lab, lab.watch(lab["h0"], b))
+"""
+CHANGER = """
+import random, socket, struct, sys, time
+kind, interface, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+index = socket.if_nametoindex(interface)
+for i in range(count):
+    time.sleep(random.uniform(0.1, 0.2))
+    mac = bytes([2, 0, 0, 0, kind == "fdb", i])
+    rest = struct.pack("=HH6sxx", 10, 2, mac)  # NDA_LLADDR
+    if kind == "fdb":
+        head = struct.pack("=BxxxiHBB", 7, index, 2, 4, 0)  # AF_BRIDGE, NUD_REACHABLE, NTF_MASTER
+    else:
+        head = struct.pack("=BxxxiHBB", 2, index, 4, 0, 0)  # AF_INET, NUD_STALE
+        rest += struct.pack("=HH4B", 8, 1, 10, 0, 0, 128 + i)  # NDA_DST
+    body = head + rest
+    now = time.time_ns()
+    netlink.send(struct.pack("=IHHII", 16 + len(body), 28, 0x505, i, 0) + body)  # RTM_NEWNEIGH
+    code = -struct.unpack_from("=i", netlink.recv(4096), 16)[0]
+    assert code == 0, code
+    print(mac.hex(":"), now)
 """
 CHANGE = """
-import json, time
-times = {{}}
-for i in range({count}):
-    mac = f"02:00:00:00:01:{{i:02x}}"
-    lab.machine.run(f"bridge fdb replace {{mac}} dev {{port}} master dynamic")
-    time.sleep(0.13)
+import json, sys
+changer = {changer!r}
+read = {{}}
+sent = {{}}
+for host, kind, name in ((lab.machine, "fdb", b.ports[0].name), (lab["h0"], "neighbour", "eth0")):
+    done = host.run([sys.executable, "-c", changer, kind, name, "{count}"], timeout=100)
+    assert done.exit_code == 0, done.stderr
+    sent |= {{mac: int(at) for mac, at in (line.split() for line in done.stdout.splitlines())}}
 for event in lab.recording.events:
-    if getattr(event, "mac", "").startswith("02:00:00:00:01:"):
-        times.setdefault(event.mac, event.at)
-print("TIMES", json.dumps(times))
+    if getattr(event, "mac", None) in sent:
+        read.setdefault(event.mac, event.at)
+print("TIMES", json.dumps({{mac: [sent[mac], read[mac]] for mac in sent}}))
 """
 OBSERVE = """() => {
     window.seen = {};
-    const look = () => {
-        for (const row of document.querySelectorAll('.lk tbody tr')) {
-            const mac = row.firstElementChild?.dataset.text;
-            if (!mac?.startsWith('02:00:00:00:01:') || mac in window.seen) continue;
-            window.seen[mac] = null;
-            requestAnimationFrame(() => {  // a message sent now is delivered when it is painted
-                const { port1, port2 } = new MessageChannel();
-                port1.onmessage = () => {
-                    window.seen[mac] = performance.timeOrigin + performance.now();
-                };
-                port2.postMessage(null);
-            });
-        }
+    const look = (row) => {
+        const texts = [...row.children].map((cell) => cell.dataset.text ?? '');
+        const mac = texts.find((text) => /^02:00:00:00:0[01]:/.test(text));
+        if (!mac || mac in window.seen) return;
+        window.seen[mac] = null;
+        requestAnimationFrame(() => {  // a message sent now is delivered when it is painted
+            const { port1, port2 } = new MessageChannel();
+            port1.onmessage = () => {
+                window.seen[mac] = performance.timeOrigin + performance.now();
+            };
+            port2.postMessage(null);
+        });
     };
-    new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+    new MutationObserver((records) => {
+        for (const { addedNodes } of records) {
+            for (const node of addedNodes) if (node.matches?.('.lk tbody tr')) look(node);
+        }
+    }).observe(document.body, { childList: true, subtree: true });
 }"""
 
 
-def latencies(hosts: int, count: int) -> list[float]:
-    """Milliseconds from the kernel's change to its paint, one for each of `count` changes."""
+def latencies(hosts: int, count: int) -> list[dict[str, float]]:
+    """Milliseconds from the kernel's change, for each of `count`: until the agent, until paint."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # where the notebook finds labkit
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with tempfile.TemporaryDirectory() as folder:
         jupyter = Jupyter(Path(folder))
         try:
             with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(
-                    executable_path="/usr/bin/chromium", args=FLAGS
-                )
-                page_size = {"width": 1280, "height": 900}
-                notebook = open_notebook(browser, jupyter, NOTEBOOK, viewport=page_size)
+                browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+                size = {"width": 1280, "height": 900}
+                notebook = open_notebook(browser, jupyter, NOTEBOOK, viewport=size)
                 page = notebook.page
                 notebook.run_code(BUILD.format(hosts=hosts))
                 page.locator(".lk-table").first.wait_for()
+                page.wait_for_timeout(2000)  # what the build itself makes the views do is over
                 page.evaluate(OBSERVE)
-                notebook.run_code(CHANGE.format(count=count))
+                notebook.run_code(CHANGE.format(changer=CHANGER, count=count // 2))
                 output = page.get_by_text("TIMES {").first
                 output.wait_for(timeout=120_000)
+                times = json.loads(output.inner_text().partition("TIMES ")[2])
                 page.wait_for_function(
-                    f"() => Object.values(window.seen).filter(Boolean).length >= {count}"
+                    "n => Object.values(window.seen).filter(Boolean).length >= n", arg=len(times)
                 )
-                began = json.loads(output.inner_text().partition("TIMES ")[2])
                 seen = page.evaluate("() => window.seen")
                 browser.close()
         finally:
             jupyter.stop()
-    return [seen[mac] - at / 1e6 for mac, at in began.items()]
-
-
-def percentiles(hosts: int, count: int) -> tuple[float, float]:
-    """Median and 95th percentile, milliseconds."""
-    found = latencies(hosts, count)
-    return statistics.median(found), statistics.quantiles(found, n=20)[18]
+    return [
+        {"agent": (read - sent) / 1e6, "pixel": seen[mac] - sent / 1e6}
+        for mac, (sent, read) in times.items()
+    ]

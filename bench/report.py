@@ -1,0 +1,104 @@
+"""The goals, as data; the rows, and the table they make."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+LIMITS = {
+    "import labkit": 0.15,
+    "Lab() returns": 0.2,
+    "Lab() and its first command": 0.2,
+    "close, 2 hosts": 0.05,
+    "close, 10 hosts": 0.05,
+    "close, 100 hosts": 0.05,
+    "close, 1000 hosts": 0.05,
+    "agent's memory (RSS), 10 hosts": 40,
+    "event to pixel, 2 hosts, 95th": 50,
+    "event to pixel, 100 hosts, 95th": 50,
+}
+"""The most that a row may be, in its unit."""
+RATIOS = {("build, 100 hosts", "C"): 1.3, ("build, 100 hosts", "Mininet"): 0.1}
+"""The most that a row may be of a peer's."""
+
+WIDTHS = (33, 11, 17, 6, 16, 3)
+TITLES = ("what", "ours", "peer", "ratio", "goal", "met")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of ours, beside a peer's where there is one."""
+
+    what: str
+    ours: float
+    unit: str
+    peer: str | None = None
+    theirs: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        return self.ours / self.theirs if self.theirs else None
+
+    @property
+    def limit(self) -> float | None:
+        """The goal: of the ratio where there is a peer, else of the figure."""
+        return RATIOS.get((self.what, self.peer)) if self.peer else LIMITS.get(self.what)
+
+    @property
+    def met(self) -> bool | None:
+        if self.limit is None:
+            return None
+        measured = self.ratio if self.peer else self.ours
+        return measured is not None and measured <= self.limit
+
+    def cells(self) -> tuple[str, ...]:
+        goal = ""
+        if self.limit is not None:
+            goal = f"≤ {self.limit:g} " + (f"of {self.peer}" if self.peer else self.unit)
+        return (
+            self.what,
+            _figure(self.ours, self.unit),
+            f"{self.peer} {_figure(self.theirs or 0, self.unit)}" if self.peer else "",
+            "" if self.ratio is None else f"{self.ratio:.2f}",
+            goal,
+            {True: "yes", False: "NO", None: ""}[self.met],
+        )
+
+
+def _figure(value: float, unit: str) -> str:
+    if unit == "s":
+        return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
+    return f"{value:.2f} {unit}" if value < 10 else f"{value:.1f} {unit}"
+
+
+def line(cells: tuple[str, ...]) -> str:
+    """One line of the table, as Markdown."""
+    first, *rest = zip(cells, WIDTHS, strict=True)
+    ends = [f"{text:>{w}}" if n in (0, 2) else f"{text:<{w}}" for n, (text, w) in enumerate(rest)]
+    return "| " + " | ".join([f"{first[0]:<{first[1]}}", *ends]) + " |"
+
+
+class Report:
+    """Rows, printed as they come."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        print(line(TITLES))
+        rules = ["-" * (w + 1) + (":" if n in (1, 3) else "-") for n, w in enumerate(WIDTHS)]
+        print("|" + "|".join(rules) + "|", flush=True)
+
+    def add(
+        self, what: str, ours: float, unit: str, peer: str | None = None, theirs: float = 0
+    ) -> None:
+        row = Row(what, ours, unit, peer, theirs if peer else None)
+        self.rows.append(row)
+        print(line(row.cells()), flush=True)
+
+    def save(self, path: Path) -> None:
+        """The rows as JSON."""
+        rows = [
+            asdict(row) | {"ratio": row.ratio, "limit": row.limit, "met": row.met}
+            for row in self.rows
+        ]
+        path.write_text(json.dumps(rows, indent=1) + "\n")
