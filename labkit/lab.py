@@ -217,21 +217,25 @@ class Lab:
         before = (dict(self._hosts), dict(self._bridges), list(self._cables))
         counts = {host: host._interfaces for host in self._hosts.values()}
         self._batch, self._taken = [], self._taken_addresses()
+        built = False
+
+        def keep() -> None:
+            nonlocal built
+            built = True
+
         try:
             yield
             operations, self._batch = self._batch, None
             if operations:
-                self._build(*operations)
-        except connection.DoneAnyway:
-            raise
+                self._build(*operations, then=keep)
         except BaseException:
-            self._batch = None
-            self._hosts, self._bridges, self._cables = before
-            for host, count in counts.items():
-                host._interfaces = count
+            if not built:
+                self._hosts, self._bridges, self._cables = before
+                for host, count in counts.items():
+                    host._interfaces = count
             raise
         finally:
-            self._taken = None
+            self._batch = self._taken = None
 
     def _build(self, *operations: op.Operation, then: Callable[[], None] | None = None) -> None:
         """Carries out operations, or keeps them for the batch; then registers what they made."""
@@ -262,26 +266,25 @@ class Lab:
             )
         own = host.netns != MACHINE
         cables = [c for c in self._cables if own and any(e.netns == host.netns for e in c.ends)]
-        removals = [op.RemoveCable(a=c.ends[0], b=c.ends[1]) for c in self._still_there(cables)]
+        self._remove(host, self._hosts, cables, op.RemoveHost(name=host.name, netns=host.netns))
+
+    def _remove_bridge(self, bridge: Bridge) -> None:
+        cables = [c for c in self._cables if any(e.bridge == bridge.interface for e in c.ends)]
+        removal = op.RemoveBridge(name=bridge.name, interface=bridge.interface)
+        self._remove(bridge, self._bridges, cables, removal)
+
+    def _remove(
+        self, thing: Host | Bridge, home: dict[str, Any], cables: list[Cable], last: op.Operation
+    ) -> None:
+        """Removes a host or bridge with what is plugged into it."""
 
         def drop() -> None:
             self._drop_cables(cables)
-            host._removed = True
-            del self._hosts[host.name]
+            thing._removed = True
+            del home[thing.name]
 
-        self._build(*removals, op.RemoveHost(name=host.name, netns=host.netns), then=drop)
-
-    def _remove_bridge(self, bridge: Bridge) -> None:
-        mine = [c for c in self._cables if any(e.bridge == bridge.interface for e in c.ends)]
-        removals = [op.RemoveCable(a=c.ends[0], b=c.ends[1]) for c in self._still_there(mine)]
-
-        def drop() -> None:
-            self._drop_cables(mine)
-            bridge._removed = True
-            del self._bridges[bridge.name]
-
-        removal = op.RemoveBridge(name=bridge.name, interface=bridge.interface)
-        self._build(*removals, removal, then=drop)
+        removals = [op.RemoveCable(a=c.ends[0], b=c.ends[1]) for c in self._still_there(cables)]
+        self._build(*removals, last, then=drop)
 
     def _remove_cable(self, cable: Cable) -> None:
         removal = op.RemoveCable(a=cable.ends[0], b=cable.ends[1])

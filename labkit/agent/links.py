@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 from labkit.agent import netlink as nl
+from labkit.agent.decode import AF_INET, AF_INET6, RTA_OIF, TABLE_MAIN
 from labkit.agent.namespaces import Namespaces, link_up
 from labkit.model import operations as op
 from labkit.model.operations import MACHINE
@@ -17,10 +18,8 @@ from labkit.model.wire import Fault
 
 NEW = nl.CREATE | nl.EXCLUSIVE
 NEWLINKPROP = 108
-RTA_OIF = 4
-RTPROT_KERNEL, RTPROT_BOOT, TABLE_MAIN = 2, 3, 254
+RTPROT_KERNEL, RTPROT_BOOT = 2, 3
 SCOPE_GLOBAL, SCOPE_LINK = 0, 253
-AF_INET, AF_INET6 = 2, 10
 FAMILIES = {4: AF_INET, 6: AF_INET6}
 USER_HZ = 100
 
@@ -59,11 +58,14 @@ class Builder:
                 self._apply(operation, undos)
                 if between():
                     raise OSError(errno.ECANCELED, "interrupted")
-            except OSError as error:
+            except Exception as error:
                 for undo in reversed(undos):
                     undo()
-                words = error.strerror or str(error)
-                raise BuildFault(Fault(message=words, code=error.errno, operation=index)) from error
+                if isinstance(error, OSError):
+                    words, code = error.strerror or str(error), error.errno
+                else:
+                    words, code = f"{type(error).__name__}: {error}", None
+                raise BuildFault(Fault(message=words, code=code, operation=index)) from error
 
     def _apply(self, operation: op.Operation, undos: list[Undo]) -> None:
         match operation:
@@ -169,31 +171,20 @@ class Builder:
         a_index = b_index + 1
         self._next_index += 1
         undos.append(lambda: self._delete_link(b.netns, b.interface))
-        rtnl_a.send(*self._settle(a, a_index))
-        more = self._settle(b, b_index)[1:]  # it is up, and in its bridge, since it was created
-        if more:
-            rtnl_b.send(*more)
+        rtnl_a.send(self._up(a, a_index), *_named(a, a_index))
+        named = _named(b, b_index)  # it is up, and in its bridge, since it was created
+        if named:
+            rtnl_b.send(*named)
 
-    def _settle(self, end: op.End, index: int) -> list[tuple[int, int, bytes]]:
-        if end.bridge:
-            requests = [
-                nl.encode(
-                    nl.ifinfmsg,
-                    nl.NEWLINK,
-                    fields={"index": index, "flags": 1, "change": 1},
-                    attributes=self._master(end),
-                )
-            ]
-        else:
-            requests = [link_up(index)]
-        if end.address:
-            requests.append(_address(index, end.address))
-        if end.altname:
-            requests.append(_altname(index, end.altname))
-        return requests
-
-    def _master(self, end: op.End) -> list[tuple[str, int]]:
-        return [("IFLA_MASTER", self.index_of(end.netns, end.bridge))] if end.bridge else []
+    def _up(self, end: op.End, index: int) -> tuple[int, int, bytes]:
+        if not end.bridge:
+            return link_up(index)
+        return nl.encode(
+            nl.ifinfmsg,
+            nl.NEWLINK,
+            fields={"index": index, "flags": 1, "change": 1},
+            attributes=[("IFLA_MASTER", self.index_of(end.netns, end.bridge))],
+        )
 
     def _create(self, netns: str, request: Callable[[int], tuple[int, int, bytes]]) -> int:
         """Creates a link with an index of our choice, so that no look-up is needed."""
@@ -331,6 +322,12 @@ def _address(index: int, text: str) -> tuple[int, int, bytes]:
         fields={"family": FAMILIES[interface.version], "prefixlen": length, "index": index},
         attributes=attributes,
     )
+
+
+def _named(end: op.End, index: int) -> list[tuple[int, int, bytes]]:
+    """The requests for an end's address and second name, where it has them."""
+    requests = [_address(index, end.address)] if end.address else []
+    return [*requests, _altname(index, end.altname)] if end.altname else requests
 
 
 def _altname(index: int, name: str) -> tuple[int, int, bytes]:

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from labkit.agent import decode
 from labkit.agent import netlink as nl
 from labkit.agent.namespaces import Namespaces
@@ -234,8 +236,7 @@ class Monitor:
             index, state = decode.bridge_port(body)
             known = self._known.get(name, {}).get(("link", index))
             if known and kind == nl.NEWLINK and state:
-                fields = {f: getattr(known, f) for f in known.__struct_fields__}
-                self._tell(name, ev.LinkSet(**{**fields, "at": at, "port_state": state}))
+                self._tell(name, msgspec.structs.replace(known, at=at, port_state=state))
             return
         if kind == nl.DELLINK:
             index = struct.unpack_from("=i", body, 4)[0]
@@ -283,8 +284,7 @@ class Monitor:
         elif kind == "address":
             self._emit(ev.AddressRemoved(at=at, netns=name, index=key[1], address=key[2]))
         elif kind == "route":
-            fields = {f: getattr(event, f) for f in event.__struct_fields__}
-            self._emit(ev.RouteRemoved(**{**fields, "at": at}))
+            self._emit(ev.RouteRemoved(**{**msgspec.structs.asdict(event), "at": at}))
         elif kind == "neighbour":
             self._emit(ev.NeighbourRemoved(at=at, netns=name, index=key[1], address=key[2]))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -82,6 +82,8 @@ class Namespaces:
 
     def entered(self, name: str) -> AbstractContextManager[None]:
         """A context in which the agent is inside that namespace."""
+        if name == MACHINE:
+            return nullcontext()  # the agent is there already
         return entered(self.by_name[name].fd, self.machine.fd)
 
 

@@ -85,7 +85,7 @@ class Connection:
         try:
             reply = replies.get()
         except KeyboardInterrupt:
-            self._send(wire.Cancel, {"target": number})
+            self._forget(self._send(wire.Cancel, {"target": number})[0])  # needs no answer
             try:
                 reply = replies.get(timeout=10)
             except queue.Empty:
@@ -94,8 +94,7 @@ class Connection:
                 raise DoneAnyway from None
             raise
         finally:
-            with self._lock:
-                self._replies.pop(number, None)
+            self._forget(number)
         if reply is None:
             raise self._gone()
         if reply.fault:
@@ -117,10 +116,14 @@ class Connection:
                 self._stdin.write(line)
                 self._stdin.flush()
             except (OSError, ValueError):
-                with self._lock:
-                    self._replies.pop(number, None)
+                self._forget(number)
                 raise self._gone() from None
         return number, replies
+
+    def _forget(self, number: int) -> None:
+        """Waits no more for that request's reply."""
+        with self._lock:
+            self._replies.pop(number, None)
 
     def _gone(self) -> ClosedError:
         return ClosedError(

@@ -74,7 +74,6 @@ class State:
 
     def copy(self) -> State:
         """An independent copy (events, which never change, are shared)."""
-        memo: dict[int, object] = {}
         twin = copy.copy(self)
         twin.hosts = dict(self.hosts)
         twin.bridges = dict(self.bridges)
@@ -83,7 +82,7 @@ class State:
         for name, space in self.namespaces.items():
             other = Namespace()
             other.links = dict(space.links)
-            other.addresses = copy.deepcopy(space.addresses, memo)
+            other.addresses = {index: list(held) for index, held in space.addresses.items()}
             other.routes = dict(space.routes)
             other.neighbours = dict(space.neighbours)
             other.fdb = dict(space.fdb)

@@ -11,6 +11,7 @@ import pytest
 
 from labkit import Lab, LabkitError
 from labkit.errors import ClosedError, CommandError, KernelError
+from labkit.launch.connection import DoneAnyway
 from tests.kernel.conftest import Scene, ask, wait_for
 
 
@@ -209,6 +210,26 @@ def test_interrupting_a_loop_of_builds_ends_the_loop(lab: Lab):
             lab.host(f"h{i}")
     made = {n["name"] for n in ask(lab.machine, "ip -j netns")}
     assert made == {host.name for host in lab.hosts}
+
+
+def test_a_late_interrupt_inside_a_batch_ends_the_batch(scene: Scene):
+    """A command in the block that ended just as it was interrupted has built nothing."""
+    before = whole(scene.lab)
+    with pytest.raises(KeyboardInterrupt), scene.lab.batch():
+        scene.lab.host("h")
+        raise DoneAnyway
+    assert whole(scene.lab) == before
+    with scene.lab.batch():
+        scene.lab.host("h")
+    assert scene.lab["h"].run("true")
+
+
+@pytest.mark.parametrize("address", ["97.97.97.97/8", "98.98.98.98/8"])
+def test_an_address_that_looks_like_a_stand_in(scene: Scene, address: str):
+    """Its MAC holds the bytes of "aaaa" or "bbbb", by which the agent's form finds the names."""
+    h = scene.lab.host("h")
+    scene.lab.cable(h, scene.docker0, address)
+    assert [i.addresses for i in h.interfaces][1:] == [(address,)]
 
 
 def test_the_agent_killed(scene: Scene):
