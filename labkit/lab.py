@@ -247,15 +247,13 @@ class Lab:
                         hint="Do this before or after the block.",
                     )
             self._batch += operations
+            if then:
+                then()
         elif operations:
-            try:
+            with self._connection.interrupts_held():  # what is built is registered, or neither
                 self._request(wire.Build, operations=operations)
-            except connection.DoneAnyway:
                 if then:
                     then()
-                raise
-        if then:
-            then()
 
     # Removing
 

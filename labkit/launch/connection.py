@@ -6,11 +6,12 @@ import contextlib
 import itertools
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -34,10 +35,6 @@ class Fault(Exception):
         self.fault = fault
 
 
-class DoneAnyway(KeyboardInterrupt):
-    """An interrupt came while a request was carried out, too late to stop it."""
-
-
 class Connection:
     """One agent process. Events go to `on_event`, in order, from a reader thread."""
 
@@ -49,6 +46,8 @@ class Connection:
         self._lock = threading.Lock()  # of the replies that are waited for
         self._writing = threading.Lock()  # apart: a write may wait for the reader thread
         self._errors = bytearray()
+        self._holding = self._interrupted = False
+        self._awaited: int | None = None  # the request that the main thread waits for
         self.closed: str | None = None
         # A pidfd tells the agent of this process's death even where a forked child keeps
         # the pipe open; it crosses into the new PID namespace as a file descriptor.
@@ -78,28 +77,56 @@ class Connection:
         """Sends a request and waits for its reply's result.
 
         Raises Fault for the agent's refusal, ClosedError when the agent has ended. An
-        interrupt cancels the request and goes on when its end is known: as DoneAnyway where
-        it was carried out all the same.
+        interrupt cancels the request, and goes on when its end is known.
         """
-        number, replies = self._send(kind, fields)
-        try:
-            reply = replies.get()
-        except KeyboardInterrupt:
-            self._forget(self._send(wire.Cancel, {"target": number})[0])  # needs no answer
+        with self.interrupts_held():
+            number, replies = self._send(kind, fields)
             try:
-                reply = replies.get(timeout=10)
-            except queue.Empty:
-                reply = None
-            if reply is not None and reply.fault is None:
-                raise DoneAnyway from None
-            raise
-        finally:
-            self._forget(number)
+                self._awaited = number
+                if self._interrupted:  # while it was being sent
+                    self._cancel(number)
+                reply = replies.get()
+            finally:
+                self._awaited = None
+                self._forget(number)
         if reply is None:
             raise self._gone()
         if reply.fault:
             raise Fault(reply.fault)
         return reply.result
+
+    @contextlib.contextmanager
+    def interrupts_held(self) -> Iterator[None]:
+        """Holds an interrupt back until the block has ended, so that its outcome is known.
+
+        The request that is waited for is cancelled meanwhile. A second interrupt goes through.
+        """
+        here = threading.current_thread() is threading.main_thread()
+        before = signal.getsignal(signal.SIGINT)
+        if self._holding or not here or before is None:
+            yield
+            return
+        self._holding, self._interrupted = True, False
+        signal.signal(signal.SIGINT, self._hear)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+            interrupted = self._interrupted
+            self._holding = self._interrupted = False
+            if interrupted:
+                raise KeyboardInterrupt from None
+
+    def _hear(self, *_: object) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = True
+        if self._awaited is not None:
+            self._cancel(self._awaited)
+
+    def _cancel(self, number: int) -> None:
+        with contextlib.suppress(ClosedError):
+            self._forget(self._send(wire.Cancel, {"target": number})[0])  # needs no answer
 
     def _send(
         self, kind: type[wire.Request], fields: dict[str, Any]

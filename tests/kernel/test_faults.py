@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -11,7 +12,6 @@ import pytest
 
 from labkit import Lab, LabkitError
 from labkit.errors import ClosedError, CommandError, KernelError
-from labkit.launch.connection import DoneAnyway
 from tests.kernel.conftest import Scene, ask, wait_for
 
 
@@ -204,20 +204,22 @@ def test_interrupting_a_build_leaves_all_or_nothing(scene: Scene):
 
 def test_interrupting_a_loop_of_builds_ends_the_loop(lab: Lab):
     """Each build may be done before the interrupt is noticed: it counts all the same."""
-    interrupt_in(0.2)
-    with pytest.raises(KeyboardInterrupt):
-        for i in range(100_000):
-            lab.host(f"h{i}")
-    made = {n["name"] for n in ask(lab.machine, "ip -j netns")}
-    assert made == {host.name for host in lab.hosts}
+    names = itertools.count()
+    for seconds in (0.05, 0.07, 0.11, 0.13, 0.17, 0.19):  # the moments at which it may fall
+        interrupt_in(seconds)
+        with pytest.raises(KeyboardInterrupt):
+            while True:
+                lab.host(f"h{next(names)}")
+        made = {n["name"] for n in ask(lab.machine, "ip -j netns")}
+        assert made == {host.name for host in lab.hosts}
 
 
-def test_a_late_interrupt_inside_a_batch_ends_the_batch(scene: Scene):
-    """A command in the block that ended just as it was interrupted has built nothing."""
+def test_an_interrupt_inside_a_batch_ends_the_batch(scene: Scene):
+    """A block that is interrupted has built nothing."""
     before = whole(scene.lab)
     with pytest.raises(KeyboardInterrupt), scene.lab.batch():
         scene.lab.host("h")
-        raise DoneAnyway
+        raise KeyboardInterrupt
     assert whole(scene.lab) == before
     with scene.lab.batch():
         scene.lab.host("h")

@@ -105,14 +105,15 @@ def test_a_killed_notebook_kernel_leaves_nothing(launcher: str, seed: int):
         stdout=subprocess.PIPE,
     )
     assert kernel.stdout is not None
-    assert kernel.stdout.readline() == b"go\n"
-    pause = random.Random(seed).uniform(0, 0.6)  # noqa: S311
-    time.sleep(pause)  # the moment is the test's parameter, not a wait for something
-    namespaces = {os.stat(f"/proc/{pid}/ns/net").st_ino for pid in processes_of(marker)}
-    assert namespaces
-    kernel.send_signal(signal.SIGKILL)
-    kernel.wait()
-    kernel.stdout.close()
+    try:
+        assert kernel.stdout.readline() == b"go\n"
+        pause = random.Random(seed).uniform(0, 0.6)
+        time.sleep(pause)  # the moment is the test's parameter, not a wait for something
+        assert set(processes_of(marker)) > {kernel.pid}
+    finally:
+        kernel.send_signal(signal.SIGKILL)
+        kernel.wait()
+        kernel.stdout.close()
     wait_for(lambda: not processes_of(marker), 1.0)
     assert machine() == before
 
