@@ -8,12 +8,16 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from labkit.errors import LabkitError
 from labkit.model.events import Event
 from labkit.model.state import State
+
+if TYPE_CHECKING:
+    from labkit.journey import Journey
 
 FORMAT = "labkit recording"
 VERSION = 1
@@ -82,6 +86,31 @@ class Recording:
             state.apply(event)
         state.at = at
         return state
+
+    def event(self, number: int) -> Event:
+        """The event with that number, as a step's evidence names it. Raises LabkitError."""
+        with self._lock:
+            if 0 <= number < len(self.events):
+                return self.events[number]
+        raise LabkitError(
+            f"The recording has no event {number}.", hint=f"It has 0 to {len(self.events) - 1}."
+        )
+
+    def between(self, start: int, end: int) -> list[tuple[int, Event]]:
+        """The events of a time (nanoseconds since the epoch), each with its number."""
+        with self._lock:
+            first = bisect.bisect_left(self._times, start)
+            last = bisect.bisect_right(self._times, end)
+            return list(enumerate(self.events[first:last], first))
+
+    def journey(self, start: int | None = None, end: int | None = None) -> Journey:
+        """What happened to the packets of a time (nanoseconds since the epoch), step by step.
+
+        Without `start` from the beginning, without `end` until now.
+        """
+        from labkit.journey.build import build
+
+        return build(self, start, end)
 
     def now(self) -> int:
         """The time that "now" means: the clock's while live, the last event's when recorded."""

@@ -24,6 +24,8 @@ from labkit.model import wire
 
 TICK = 0.2
 """Seconds between two readings of what the kernel does not announce."""
+FLUSHED = 16384
+"""Frames that are read at most before an answer: more than may wait at a socket."""
 
 
 class Output:
@@ -63,17 +65,21 @@ class Agent:
         os.set_blocking(0, False)
         self._selector.register(0, selectors.EVENT_READ, self._read)
         if watched is not None:
-            self._selector.register(watched, selectors.EVENT_READ, lambda: os._exit(0))
+            self._selector.register(watched, selectors.EVENT_READ, self.end)
         self._ready = False
 
     def _start(self) -> None:
         """The slow part (importing pyroute2), after the first request has been answered."""
+        from labkit.agent.inspector import Inspector
         from labkit.agent.links import Builder
         from labkit.agent.monitor import Monitor
         from labkit.agent.namespaces import Namespaces
         from labkit.agent.processes import Processes
 
-        self._spaces = Namespaces()
+        self._spaces = Namespaces(self._output.put)
+        self._capture = self._spaces.capture
+        self._selector.register(self._capture, selectors.EVENT_READ, self._captured)
+        self._inspector = Inspector(self._spaces, self._output.put)
         self._monitor = Monitor(self._spaces, self._output.put)
         self._selector.register(self._monitor.socket, selectors.EVENT_READ, self._monitor.flush)
         self._processes = Processes(self._spaces, self._watch, self._unwatch, self._ended)
@@ -106,8 +112,27 @@ class Agent:
             while self._requests:
                 self._serve(self._requests.pop(0))
             if self._ready and time.monotonic() >= next_tick:
+                if self._capture.is_spent:  # it was let go of, see _captured
+                    self._selector.register(self._capture, selectors.EVENT_READ, self._captured)
+                self._capture.tick()
                 self._monitor.tick()
                 next_tick = time.monotonic() + TICK
+
+    def _captured(self) -> None:
+        self._capture.read()
+        if self._capture.is_spent:
+            self._selector.unregister(self._capture)
+
+    def _flush(self) -> None:
+        """Everything that the kernel has done so far is told."""
+        self._monitor.flush()
+        self._capture.read(FLUSHED)
+
+    def end(self) -> None:
+        """Ends the agent, and with it the lab and all in it."""
+        if self._ready:
+            self._capture.close()
+        os._exit(0)
 
     # Input
 
@@ -118,7 +143,7 @@ class Agent:
             except BlockingIOError:
                 return
             if not data:
-                os._exit(0)  # the notebook kernel is gone: so is the lab, and all in it
+                self.end()  # the notebook kernel is gone: so is the lab
             self._input += data
             *lines, rest = self._input.split(b"\n")
             self._input = bytearray(rest)
@@ -168,7 +193,7 @@ class Agent:
             case wire.Build():
                 return self._build(request)
             case wire.Sync():
-                self._monitor.flush()
+                self._flush()
                 self._monitor.tick()
                 if request.netns:
                     self._monitor.read(request.netns)
@@ -177,6 +202,12 @@ class Agent:
                 return None
             case wire.Spawn():
                 return self._spawn(request)
+            case wire.Lookup():
+                self._inspector.lookup(request.netns, request.destination)
+                return None
+            case wire.Inspect():
+                self._inspector.inspect(request.netns)
+                return None
             case wire.JobOutput():
                 self._processes.reap()
                 return self._processes.get(request.job).result()
@@ -217,6 +248,7 @@ class Agent:
             self._output.put(ev.Applied(at=at, operation=operation))
             if isinstance(operation, op.RemoveHost) and operation.netns != op.MACHINE:
                 self._monitor.forget(operation.netns)
+                self._inspector.forget(operation.netns)
             elif isinstance(operation, op.AddHost):
                 self._monitor.wake(operation.netns)
         return None
@@ -238,7 +270,6 @@ class Agent:
 
         def done(result: wire.CommandResult) -> None:
             self._waiting.pop(request.id, None)
-            self._monitor.flush()
             self._reply(request.id, result)
             self._processes.forget(job)
 
@@ -247,6 +278,7 @@ class Agent:
         return ...
 
     def _ended(self, job: Any) -> None:
+        self._flush()  # what it did comes before its end
         self._output.put(
             ev.ProcessEnded(at=time.time_ns(), job=job.number, exit_code=job.exit_code)
         )
@@ -258,10 +290,11 @@ def main() -> None:
     os.umask(0o022)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every host holds two descriptors
+    agent = Agent(int(sys.argv[1]) if len(sys.argv) > 1 else None)
     try:
-        Agent(int(sys.argv[1]) if len(sys.argv) > 1 else None).run()
+        agent.run()
     except BrokenPipeError:
-        os._exit(0)
+        agent.end()
 
 
 if __name__ == "__main__":

@@ -233,10 +233,13 @@ class Monitor:
     def _take_link(self, at: int, name: str, kind: int, body: bytes) -> None:
         if body[0] == decode.AF_BRIDGE:
             # A port's own message. Its "DELLINK" says that it left the bridge, no more.
-            index, state = decode.bridge_port(body)
+            index, state, isolated = decode.bridge_port(body)
             known = self._known.get(name, {}).get(("link", index))
             if known and kind == nl.NEWLINK and state:
-                self._tell(name, msgspec.structs.replace(known, at=at, port_state=state))
+                self._tell(
+                    name,
+                    msgspec.structs.replace(known, at=at, port_state=state, isolated=isolated),
+                )
             return
         if kind == nl.DELLINK:
             index = struct.unpack_from("=i", body, 4)[0]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from labkit.agent import netlink as nl
+from labkit.agent.capture import Capture
 from labkit.agent.syscalls import CLONE_NEWNET, MS_BIND, entered, mount, setns, umount, unshare
 from labkit.model.operations import MACHINE
 
@@ -30,9 +33,11 @@ class Namespace:
 class Namespaces:
     """All namespaces of the lab, by name; made and removed here alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, emit: Callable[[Any], None]) -> None:
         _private_mounts()
+        self.capture = Capture(emit)
         self.machine = Namespace(MACHINE, None)
+        self.capture.add(MACHINE)
         self.by_name = {MACHINE: self.machine}
         self.by_nsid: dict[int | None, Namespace] = {None: self.machine}
         self._next_nsid = 0
@@ -49,6 +54,7 @@ class Namespaces:
             try:
                 mount("/proc/self/ns/net", str(path), flags=MS_BIND)
                 space = Namespace(name, self._next_nsid)
+                self.capture.add(name)
                 settle(forwarding=forwarding, ipv6=ipv6)
                 # Known by number to the machine's namespace, whose one monitor socket then
                 # hears it (netlink(7), NETLINK_LISTEN_ALL_NSID).
@@ -59,7 +65,7 @@ class Namespaces:
             finally:
                 setns(self.machine.fd)
         except OSError:
-            self._discard(path, space)
+            self._discard(name, space)
             raise
         self._next_nsid += 1
         self.by_name[name] = self.by_nsid[space.nsid] = space
@@ -69,10 +75,11 @@ class Namespaces:
         """Lets go of a namespace; the kernel ends it when no process is left in it."""
         space = self.by_name.pop(name)
         self.by_nsid.pop(space.nsid)
-        self._discard(NETNS / name, space)
+        self._discard(name, space)
 
-    @staticmethod
-    def _discard(path: Path, space: Namespace | None) -> None:
+    def _discard(self, name: str, space: Namespace | None) -> None:
+        path = NETNS / name
+        self.capture.remove(name)
         with suppress(OSError):
             umount(str(path))
         path.unlink(missing_ok=True)
@@ -127,6 +134,14 @@ def settle(*, forwarding: bool, ipv6: bool) -> None:
         write_sysctl("ipv4/ping_group_range", "0 0")
     for table in ("iptables", "ip6tables", "arptables"):
         write_sysctl(f"bridge/bridge-nf-call-{table}", "0")
+
+
+def read_sysctl(path: str) -> str | None:
+    """A setting of the current namespace, by its path below /proc/sys; None where there is none."""
+    try:
+        return Path("/proc/sys", path).read_text().strip()
+    except OSError:
+        return None
 
 
 def write_sysctl(name: str, value: str) -> bool:

@@ -30,6 +30,9 @@ class Namespace:
         self.neighbours: dict[tuple[int, str], ev.NeighbourSet] = {}
         self.fdb: dict[tuple[int, int, str, int | None], ev.FdbSet] = {}
         self.traffic: dict[int, ev.Traffic] = {}
+        self.settings: dict[str, ev.SettingSet] = {}
+        self.firewall: ev.FirewallSet | None = None
+        self.counters: ev.CountersSet | None = None
 
     def link_named(self, name: str) -> ev.LinkSet | None:
         """The interface with that name or altname, or None."""
@@ -62,6 +65,7 @@ class State:
         self.namespaces: dict[str, Namespace] = {MACHINE: Namespace()}
         self.jobs: dict[int, ev.ProcessStarted] = {}
         self.lost = 0
+        self.frames_lost = 0
         self.closed: str | None = None
 
     @classmethod
@@ -87,6 +91,9 @@ class State:
             other.neighbours = dict(space.neighbours)
             other.fdb = dict(space.fdb)
             other.traffic = dict(space.traffic)
+            other.settings = dict(space.settings)
+            other.firewall = space.firewall
+            other.counters = space.counters
             twin.namespaces[name] = other
         return twin
 
@@ -98,6 +105,8 @@ class State:
         """Takes one event in."""
         self.at = max(self.at, event.at)
         match event:
+            case ev.Frame() | ev.RouteLookup():
+                pass  # they happened; nothing holds them
             case ev.LinkSet():
                 self.space(event.netns).links[event.index] = event
             case ev.LinkRemoved():
@@ -133,8 +142,17 @@ class State:
                 self.jobs[event.job] = event
             case ev.ProcessEnded():
                 self.jobs.pop(event.job, None)
+            case ev.SettingSet():
+                self.space(event.netns).settings[event.name] = event
+            case ev.FirewallSet():
+                self.space(event.netns).firewall = event
+            case ev.CountersSet():
+                self.space(event.netns).counters = event
             case ev.Lost():
-                self.lost += event.count or 1
+                if event.what == "frames":
+                    self.frames_lost += event.count or 1
+                else:
+                    self.lost += event.count or 1
             case ev.Closed():
                 self.closed = event.reason
             case ev.Applied():

@@ -56,6 +56,22 @@ class Spawn(_Request, frozen=True, kw_only=True, tag=True):
     files: dict[str, str] = {}
 
 
+class Lookup(_Request, frozen=True, kw_only=True, tag=True):
+    """Ask a namespace's kernel for the way to an address; answered by a `RouteLookup` event."""
+
+    netns: str
+    destination: str
+
+
+class Inspect(_Request, frozen=True, kw_only=True, tag=True):
+    """Look up what the kernel does not announce: settings, counters, packet filter rules.
+
+    What differs from what was last told comes as events. A namespace that is gone is passed over.
+    """
+
+    netns: tuple[str, ...]
+
+
 class JobOutput(_Request, frozen=True, kw_only=True, tag=True):
     """What a job has printed so far, and whether it still runs."""
 
@@ -75,7 +91,7 @@ class Cancel(_Request, frozen=True, kw_only=True, tag=True):
     target: int
 
 
-Request = Hello | Build | Sync | Spawn | JobOutput | StopJob | Cancel
+Request = Hello | Build | Sync | Spawn | Lookup | Inspect | JobOutput | StopJob | Cancel
 
 
 class CommandResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -25,8 +25,9 @@ MAY = {
     "recording": {"model"},
     "agent": {"model"},
     "launch": {"model"},
+    "journey": {"model", "recording"},
     "render": {"model"},
-    "widgets": {"render", "model", "recording"},
+    "widgets": {"render", "model", "recording", "journey"},
     "hosts": {"model", "naming"},
     "wiring": {"model", "naming"},
     "refusals": {"model"},
@@ -34,7 +35,13 @@ MAY = {
     "lessons": {"lab", "launch", "recording", "model", "hosts", "wiring"},
     "cli": {"lessons", "lab", "launch", "recording", "model"},
 }
-LAZILY = {"lab": {"render", "widgets"}, "hosts": {"lab"}, "wiring": {"lab"}}
+LAZILY = {
+    "lab": {"render", "widgets", "journey"},
+    "hosts": {"lab", "journey"},
+    "wiring": {"lab"},
+    "recording": {"journey"},
+    "journey": {"widgets"},
+}
 ONLY = {
     "pyroute2": {"agent"},
     "ipywidgets": {"widgets"},
@@ -43,7 +50,7 @@ ONLY = {
     "graphviz": {"render"},
     "matplotlib": {"render"},
     "jupytext": {"lessons"},
-    "scapy": set(),
+    "scapy": {"journey"},
 }
 
 
@@ -97,7 +104,16 @@ def test_a_room_stays_small(path: Path):
 
 
 def test_importing_labkit_imports_nothing_heavy():
-    heavy = ["pyroute2", "ipywidgets", "anywidget", "matplotlib", "graphviz", "IPython", "msgspec"]
+    heavy = [
+        "pyroute2",
+        "ipywidgets",
+        "anywidget",
+        "matplotlib",
+        "graphviz",
+        "IPython",
+        "msgspec",
+        "scapy",
+    ]
     code = f"import labkit, sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
