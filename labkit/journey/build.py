@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -60,8 +61,12 @@ def build(
         if isinstance(event, ev.Frame) and start <= event.at <= end
     ]
     frames.sort(key=lambda one: one[1].at)
-    left_out = len(frames) - MOST
     topology = Topology(before, after)
+    left_out = len(frames) - MOST
+    if left_out > 0 and question is not None:  # then those that name one of the two come first
+        own = {ipaddress.ip_address(one).packed for one in topology.addresses(question.netns)}
+        names = {ipaddress.ip_address(question.target).packed, *own}
+        frames.sort(key=lambda one: not any(name in one[1].data for name in names))
     seen = sightings(frames[:MOST], topology)
     tables = Tables(recording, before, window)
     roots = [s for s in seen if s.how not in ("cable", "bridge")]

@@ -18,12 +18,13 @@ UNREACHABLE = {
     10: "host-prohibited", 13: "prohibited",
 }  # fmt: skip
 """The codes of ICMP type 3, RFC 792 and RFC 1812."""
+IGMP = 2
 TCP_FLAGS = {"S": "SYN", "A": "ACK", "F": "FIN", "R": "RST", "P": "PSH"}
 # From scapy's names to the ones that people use; of those in a frame the last is the protocol.
 PROTOCOLS = {
     "ARP": "ARP", "IP": "IPv4", "IPv6": "IPv6", "ICMP": "ICMP", "TCP": "TCP", "UDP": "UDP",
     "DNS": "DNS", "DHCP": "DHCP", "BOOTP": "DHCP", "VXLAN": "VXLAN", "STP": "STP",
-    "Dot1Q": "802.1Q", "IGMP": "IGMP", "IGMPv3": "IGMP",
+    "Dot1Q": "802.1Q",
 }  # fmt: skip
 
 
@@ -78,8 +79,6 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True):
 def _scapy() -> Any:
     """Scapy's Ethernet layer, with the protocols that a lab meets."""
     logging.getLogger("scapy.runtime").setLevel(logging.ERROR)  # it would warn of its own set-up
-    import scapy.contrib.igmp
-    import scapy.contrib.igmpv3
     import scapy.layers.dhcp
     import scapy.layers.dns
     import scapy.layers.inet
@@ -165,6 +164,8 @@ def _ip(ip: Any, stack: list[Any]) -> dict[str, Any]:
             more = (inner.seq, inner.ack, int(inner.flags))
         case "UDP":
             fields["ports"] = (inner.sport, inner.dport)
+    if ip.proto == IGMP:
+        fields["protocol"] = "IGMP"
     fields["identity"] = (ip.version, ip.proto, ip.id, ip.frag, ip.len, *more)
     return fields
 
