@@ -146,15 +146,26 @@ class Agent:
                 return
             if not data:
                 self.end()  # the notebook kernel is gone: so is the lab
-            self._input += data
-            *lines, rest = self._input.split(b"\n")
-            self._input = bytearray(rest)
+            *lines, rest = data.split(b"\n")
             for line in lines:
-                try:
-                    self._requests.append(self._decoder.decode(line))
-                except msgspec.MsgspecError as error:
-                    fault = wire.Fault(message=f"not a request: {error}")
-                    self._output.put(wire.Reply(id=-1, fault=fault))
+                self._understand(self._input + line)
+                self._input.clear()
+            if len(self._input) <= wire.LONGEST:  # else it is refused when its end has come
+                self._input += rest
+
+    def _understand(self, line: bytes | bytearray) -> None:
+        """Takes in a request. One that is none is answered too: somebody may wait for it."""
+        number = -1
+        try:
+            if len(line) > wire.LONGEST:
+                raise msgspec.DecodeError("it is too long")
+            try:
+                self._requests.append(self._decoder.decode(line))
+            except msgspec.ValidationError:
+                number = msgspec.json.decode(line, type=wire.Numbered).id
+                raise
+        except wire.UNREADABLE as error:
+            self._fail(number, wire.Fault(message=f"not a request: {error}"))
 
     def _watch(self, stream: IO[bytes], callback: Callable[[], None]) -> None:
         self._selector.register(stream, selectors.EVENT_READ, callback)

@@ -29,7 +29,7 @@ MAY = {
     "render": {"model"},
     "widgets": {"render", "model", "recording", "journey"},
     "hosts": {"model", "naming"},
-    "wiring": {"model", "naming"},
+    "wiring": {"model", "hosts", "naming"},
     "refusals": {"model"},
     "lab": {"launch", "recording", "model", "hosts", "wiring", "naming", "refusals"},
     "lessons": {"lab", "launch", "recording", "model", "hosts", "wiring"},
