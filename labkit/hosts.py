@@ -191,7 +191,7 @@ class Host:
         interface: str | None,
     ) -> op.AddRoute | op.RemoveRoute:
         self._check()
-        if destination != "default":
+        if not (isinstance(destination, str) and destination == "default"):
             try:
                 destination = str(
                     ipaddress.ip_network(naming.address_text(destination), strict=False)

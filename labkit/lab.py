@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from labkit import naming
-from labkit.errors import CommandError, KernelError, LabkitError
+from labkit.errors import CommandError, KernelError, LabkitError, LauncherError
 from labkit.hosts import Host
 from labkit.launch import connection, launchers
 from labkit.model import events as ev
@@ -47,6 +47,11 @@ class Lab:
 
     def __init__(self, name: str = "lab", *, launcher: str | None = None) -> None:
         self.name = naming.check_name(name, "lab")
+        if not (launcher is None or isinstance(launcher, str)):
+            raise LauncherError(
+                f"{naming.shown(launcher)} is not the name of a launcher.",
+                hint="`labkit doctor` lists them; without one, the first that works is used.",
+            )
         chosen = launchers.choose(launcher)
         if name in _open:
             _open.pop(name).close(reason="a new lab of that name replaced it")
@@ -83,7 +88,7 @@ class Lab:
         self._check_free(name)
         naming.check_flag(forwarding, "forwarding")
         naming.check_flag(ipv6, "ipv6")
-        if network is not None and network != MACHINE:
+        if not (network is None or (isinstance(network, str) and network == MACHINE)):
             raise LabkitError(
                 f"A host cannot have the network {naming.shown(network)}.",
                 hint='Leave it out for a namespace of its own, or say network="machine".',
@@ -234,9 +239,10 @@ class Lab:
             self._batch += operations
             if then:
                 then()
-        elif operations:
+        else:
             with self._connection.interrupts_held():  # what is built is registered, or neither
-                self._request(wire.Build, operations=operations)
+                if operations:
+                    self._request(wire.Build, operations=operations)
                 if then:
                     then()
 
@@ -253,11 +259,16 @@ class Lab:
 
     def _remove_bridge(self, bridge: Bridge) -> None:
         cables = [c for c in self._cables if any(e.bridge == bridge.interface for e in c.ends)]
+        there = self._state(MACHINE).space(MACHINE).link_named(bridge.interface)
         removal = op.RemoveBridge(name=bridge.name, interface=bridge.interface)
-        self._remove(bridge, self._bridges, cables, removal)
+        self._remove(bridge, self._bridges, cables, removal if there else None)
 
     def _remove(
-        self, thing: Host | Bridge, home: dict[str, Any], cables: list[Cable], last: op.Operation
+        self,
+        thing: Host | Bridge,
+        home: dict[str, Any],
+        cables: list[Cable],
+        last: op.Operation | None,
     ) -> None:
         """Removes a host or bridge with what is plugged into it."""
 
@@ -266,19 +277,22 @@ class Lab:
             thing._removed = True
             del home[thing.name]
 
-        removals = [op.RemoveCable(a=c.ends[0], b=c.ends[1]) for c in self._still_there(cables)]
-        self._build(*removals, last, then=drop)
+        removals = self._removals(cables)
+        self._build(*removals, *([last] if last else ()), then=drop)
 
     def _remove_cable(self, cable: Cable) -> None:
-        removal = op.RemoveCable(a=cable.ends[0], b=cable.ends[1])
-        self._build(removal, then=lambda: self._drop_cables([cable]))
+        self._build(*self._removals([cable]), then=lambda: self._drop_cables([cable]))
 
-    def _still_there(self, cables: list[Cable]) -> list[Cable]:
-        """The cables that no command has deleted behind our back."""
+    def _removals(self, cables: list[Cable]) -> list[op.Operation]:
+        """What removes the cables, but for those that a command has deleted behind our back."""
         if not cables:
             return []
         state = self._state(None)
-        return [c for c in cables if state.space(c.ends[1].netns).link_named(c.ends[1].interface)]
+        return [
+            op.RemoveCable(a=a, b=b)
+            for a, b in (cable.ends for cable in cables)
+            if state.space(b.netns).link_named(b.interface)
+        ]
 
     def _drop_cables(self, cables: list[Cable]) -> None:
         for cable in cables:
