@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from labkit import naming
-from labkit.errors import CommandError, KernelError, LabkitError, LauncherError
+from labkit.errors import CommandError, KernelError, LabkitError
 from labkit.hosts import Host
 from labkit.launch import connection, launchers
 from labkit.model import events as ev
@@ -47,12 +47,8 @@ class Lab:
 
     def __init__(self, name: str = "lab", *, launcher: str | None = None) -> None:
         self.name = naming.check_name(name, "lab")
-        if not (launcher is None or isinstance(launcher, str)):
-            raise LauncherError(
-                f"{naming.shown(launcher)} is not the name of a launcher.",
-                hint="`labkit doctor` lists them; without one, the first that works is used.",
-            )
-        chosen = launchers.choose(launcher)
+        is_name = launcher is None or isinstance(launcher, str)
+        chosen = launchers.choose(launcher if is_name else naming.shown(launcher))
         if name in _open:
             _open.pop(name).close(reason="a new lab of that name replaced it")
         self.launcher = chosen.name

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any
 
 import msgspec
@@ -148,23 +149,25 @@ class Agent:
                 self.end()  # the notebook kernel is gone: so is the lab
             *lines, rest = data.split(b"\n")
             for line in lines:
-                self._understand(self._input + line)
+                self._keep(line)
+                self._understand()
                 self._input.clear()
-            if len(self._input) <= wire.LONGEST:  # else it is refused when its end has come
-                self._input += rest
+            self._keep(rest)
 
-    def _understand(self, line: bytes | bytearray) -> None:
+    def _keep(self, part: bytes) -> None:
+        if len(self._input) <= wire.LONGEST:  # of one that is too long no more than shows it
+            self._input += part
+
+    def _understand(self) -> None:
         """Takes in a request. One that is none is answered too: somebody may wait for it."""
-        number = -1
         try:
-            if len(line) > wire.LONGEST:
+            if len(self._input) > wire.LONGEST:
                 raise msgspec.DecodeError("it is too long")
-            try:
-                self._requests.append(self._decoder.decode(line))
-            except msgspec.ValidationError:
-                number = msgspec.json.decode(line, type=wire.Numbered).id
-                raise
+            self._requests.append(self._decoder.decode(self._input))
         except wire.UNREADABLE as error:
+            number = -1
+            with suppress(*wire.UNREADABLE):
+                number = msgspec.json.decode(self._input, type=wire.Numbered).id
             self._fail(number, wire.Fault(message=f"not a request: {error}"))
 
     def _watch(self, stream: IO[bytes], callback: Callable[[], None]) -> None:
