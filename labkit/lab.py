@@ -63,9 +63,9 @@ class Lab:
         _open[name] = self
         try:
             self._request(wire.Hello)
-        except LabkitError:
+        except LabkitError as error:
             self.close()
-            raise
+            raise launchers.explained(chosen, error) from None
 
     # Building
 
