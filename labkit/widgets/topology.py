@@ -29,7 +29,7 @@ class Topology(LiveView):
         ev.RouteSet,
         ev.RouteRemoved,
     )
-    _esm = static("shared.js") + static("topology.js")
+    _esm = static("shared.js") + static("diagram.js") + static("topology.js")
     _css = static("labkit.css")
 
     traffic = traitlets.Dict(
@@ -47,13 +47,7 @@ class Topology(LiveView):
         if shape != self._shape:
             self._layout = layout(state)
             self._shape = shape
-        links = {
-            f"{netns}/{index}": [link.is_up, link.has_carrier, link.port_state]
-            for netns, space in state.namespaces.items()
-            for index, link in space.links.items()
-            if link.peer_netns is not None or link.master is not None
-        }
-        return {"layout": self._layout, "links": links, "summary": self.text(state)}
+        return {"layout": self._layout, "links": links_of(state), "summary": self.text(state)}
 
     def extras(self, state: State) -> dict[str, Any]:
         """The counters: they change with every packet, and the picture does not."""
@@ -87,6 +81,16 @@ class Topology(LiveView):
         if down:
             parts.append(f"Without carrier: {_some(down)}.")
         return " ".join(parts)
+
+
+def links_of(state: State) -> dict[str, list[Any]]:
+    """Of every end of a cable (namespace/index): up? carrier? which port state?"""
+    return {
+        f"{netns}/{index}": [link.is_up, link.has_carrier, link.port_state]
+        for netns, space in state.namespaces.items()
+        for index, link in space.links.items()
+        if link.peer_netns is not None or link.master is not None
+    }
 
 
 def _shape(state: State) -> object:
