@@ -1,6 +1,7 @@
-"""Live views of a recording: the topology, and the tables."""
+"""Views of a recording: the topology and the tables, live, and the player of a journey."""
 
+from labkit.widgets.player import Player
 from labkit.widgets.tables import Tables
 from labkit.widgets.topology import Topology
 
-__all__ = ["Tables", "Topology"]
+__all__ = ["Player", "Tables", "Topology"]
