@@ -66,7 +66,7 @@ class Agent:
         self._selector.register(0, selectors.EVENT_READ, self._read)
         if watched is not None:
             self._selector.register(watched, selectors.EVENT_READ, self.end)
-        self._ready = False
+        self._ready = self._heeding = False
 
     def _start(self) -> None:
         """The slow part (importing pyroute2), after the first request has been answered."""
@@ -78,7 +78,6 @@ class Agent:
 
         self._spaces = Namespaces(self._output.put)
         self._capture = self._spaces.capture
-        self._selector.register(self._capture, selectors.EVENT_READ, self._captured)
         self._inspector = Inspector(self._spaces, self._output.put)
         self._monitor = Monitor(self._spaces, self._output.put)
         self._selector.register(self._monitor.socket, selectors.EVENT_READ, self._monitor.flush)
@@ -105,6 +104,7 @@ class Agent:
             self._output.flush()
             wait = max(0.0, next_tick - time.monotonic())
             if self._ready:
+                self._heed()
                 due = self._processes.tick()
                 wait = wait if due is None else min(wait, due)
             for key, _ in self._selector.select(0 if self._requests else wait):
@@ -112,16 +112,18 @@ class Agent:
             while self._requests:
                 self._serve(self._requests.pop(0))
             if self._ready and time.monotonic() >= next_tick:
-                if self._capture.is_spent:  # it was let go of, see _captured
-                    self._selector.register(self._capture, selectors.EVENT_READ, self._captured)
                 self._capture.tick()
                 self._monitor.tick()
                 next_tick = time.monotonic() + TICK
 
-    def _captured(self) -> None:
-        self._capture.read()
-        if self._capture.is_spent:
-            self._selector.unregister(self._capture)
+    def _heed(self) -> None:
+        """Listens to the capture while it has a budget: what it may not read would wake us on."""
+        if self._capture.is_spent == self._heeding:
+            self._heeding = not self._heeding
+            if self._heeding:
+                self._selector.register(self._capture, selectors.EVENT_READ, self._capture.read)
+            else:
+                self._selector.unregister(self._capture)
 
     def _flush(self) -> None:
         """Everything that the kernel has done so far is told."""
