@@ -12,7 +12,8 @@ from typing import Any
 from labkit.errors import LabkitError
 from labkit.journey import Journey
 from labkit.widgets.live import static
-from labkit.widgets.player import MODULE, STYLE, Player
+from labkit.widgets.player import MODULE, STYLE, status_of
+from labkit.widgets.storyboard import Storyboard
 
 # What the player needs of a Jupyter widget's model: values, and to hear when they change.
 STAND_IN = """
@@ -58,14 +59,12 @@ def page(journey: Journey) -> str:
     Its policy lets only this very script and style run, and forbids every connection
     (Content Security Policy, https://www.w3.org/TR/CSP3/).
     """
-    player = Player(journey)
     values = {
-        "snapshot": player.snapshot,
-        "status": {**player.status, "recorded": True},
+        "snapshot": Storyboard(journey).data,
+        "status": status_of(journey) | {"recorded": True},
         "step": 0,
         "beat": 0,
     }
-    player.close()
     style = static("page.css") + STYLE
     module = MODULE + STAND_IN
     policy = (

@@ -9,11 +9,22 @@ import traitlets
 
 from labkit.journey import Journey, Step
 from labkit.widgets.live import static
-from labkit.widgets.storyboard import Storyboard
+from labkit.widgets.storyboard import STEPS, Storyboard
 
 PARTS = ("shared.js", "diagram.js", "rows.js", "headers.js", "tokens.js", "player.js")
 MODULE = "".join(static(name) for name in PARTS)
 STYLE = static("labkit.css") + static("player.css")
+
+
+def status_of(journey: Journey, error: str = "") -> dict[str, Any]:
+    """What the head of the view says. `still`: it is finished, whatever becomes of the lab."""
+    recording = journey.recording
+    return {
+        "name": recording.name,
+        "recorded": not recording.live,
+        "still": True,
+        "error": error,
+    }
 
 
 class Player(anywidget.AnyWidget):
@@ -32,16 +43,13 @@ class Player(anywidget.AnyWidget):
 
     def __init__(self, journey: Journey, step: int = 0) -> None:
         self.journey = journey
-        self._walk = [each for _, each in journey.walk()]
-        super().__init__(
-            snapshot=Storyboard(journey).data,
-            status={
-                "name": journey.recording.name,
-                "recorded": not journey.recording.live,
-                "still": True,  # it is a finished journey, whatever becomes of the lab
-            },
-            step=step,
-        )
+        self._walk = [each for _, each in journey.walk()][:STEPS]
+        snapshot, error = {}, ""
+        try:
+            snapshot = Storyboard(journey).data
+        except Exception as problem:  # noqa: BLE001 (it is shown in the view, where it belongs)
+            error = f"{type(problem).__name__}: {problem}"
+        super().__init__(snapshot=snapshot, status=status_of(journey, error), step=step)
 
     @traitlets.validate("step")
     def _within(self, proposal: Any) -> int:

@@ -6,6 +6,7 @@ that it passes, tables that do not change) is held once, in pools, and steps nam
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
@@ -22,6 +23,8 @@ from labkit.render.layout import layout
 from labkit.widgets.tables import _arp, _cam, _owners
 from labkit.widgets.topology import _shape, links_of
 
+STEPS = 1500
+"""Steps that are shown; more would be more than a page takes. How many are not is told."""
 NOISE = 200
 """Events in the background that are listed one by one; the rest are counted."""
 TABLES = {"neighbour": "host", "fdb": "bridge", "route": "routes"}
@@ -30,6 +33,7 @@ TABLES = {"neighbour": "host", "fdb": "bridge", "route": "routes"}
 MATTERS = {
     "arp-request": "Ethernet.dst ARP.op ARP.psrc ARP.pdst",
     "arp-reply": "Ethernet.dst ARP.op ARP.hwsrc ARP.psrc",
+    "neighbour-hit": "Ethernet.dst IP.dst",
     "neighbour-learn": "ARP.op ARP.hwsrc ARP.psrc",
     "echo-request": "Ethernet.dst IP.src IP.dst ICMP.type ICMP.id ICMP.seq",
     "echo-reply": "Ethernet.dst IP.src IP.dst ICMP.type ICMP.id ICMP.seq",
@@ -46,6 +50,8 @@ MATTERS = {
     "drop": "Ethernet.dst IP.dst IP.ttl TCP.dport UDP.dport ICMP.type ICMP.code",
 }
 """The fields of a frame that matter at each kind of step: what was looked at, or filled in."""
+UNSENT = {"route", "neighbour-miss"}
+"""Kinds of step before there is a frame: the engine names the one that is sent next."""
 OTHERWISE = "Ethernet.dst ARP.op IP.dst ICMP.type TCP.dport UDP.dport"
 """The fields that matter at a step of any other kind."""
 
@@ -88,7 +94,8 @@ class Storyboard:
 
     def _all(self) -> dict[str, Any]:
         journey = self.journey
-        walk = list(journey.walk())
+        walk = list(itertools.islice(journey.walk(), STEPS))
+        more = sum(1 for _ in journey.walk()) - len(walk)
         owners = self._tables_of([step for _, step in walk])
         begin = self._turn(journey.state(-1), owners, first=True)
         parents: list[int] = []
@@ -97,7 +104,8 @@ class Storyboard:
             del parents[depth:]
             changed = self._turn(journey.state(number), owners)
             parent = parents[-1] if parents else None
-            steps.append({**self._step(step), "depth": depth, "parent": parent, "tables": changed})
+            place = {"depth": depth, "parent": parent, "tables": changed}
+            steps.append(_lean(self._step(step) | place))
             parents.append(number)
         noise = [step for root in journey.noise for _, step in root.walk()]
         return {
@@ -105,8 +113,9 @@ class Storyboard:
             "title": journey.title,
             "summary": f"{journey.title}. {len(steps)} steps.",
             "steps": steps,
+            "more": more,
             "begin": begin,
-            "noise": [self._step(step) for step in noise[:NOISE]],
+            "noise": [_lean(self._step(step)) for step in noise[:NOISE]],
             "noises": len(noise),
             "finding": self._finding(journey.finding) if journey.finding else None,
             "lost": journey.lost,
@@ -130,14 +139,16 @@ class Storyboard:
         """
         last = self.journey.state(len(steps) - 1)
         touched = dict.fromkeys((TABLES[row.table], row.owner) for s in steps for row in s.rows)
-        bridges = {link.name for link in last.space(MACHINE).links.values() if link.kind == "bridge"}
+        bridges = {
+            link.name for link in last.space(MACHINE).links.values() if link.kind == "bridge"
+        }
         for step in steps:
             bridge = _bridge(last, step.host)
             if bridge in bridges:
                 touched.setdefault(("bridge", bridge))
             elif step.kind != "ignore" and step.host in last.hosts:
                 touched.setdefault(("host", step.host))
-        order = ("bridge", "host", "routes")
+        order = ("routes", "bridge", "host")
         return sorted(touched, key=lambda table: order.index(table[0]))
 
     def _turn(
@@ -168,8 +179,10 @@ class Storyboard:
             link = state.space(MACHINE).link_named(name)
             return _cam(state, link.index if link else -1, name, self._owners)
         netns = _netns(state, name)
-        return _routes(state, netns, name) if kind == "routes" else _arp(
-            state, netns, name, self._owners
+        return (
+            _routes(state, netns, name)
+            if kind == "routes"
+            else _arp(state, netns, name, self._owners)
         )
 
     # Steps, and what they rest on.
@@ -186,7 +199,7 @@ class Storyboard:
             "protocol": step.protocol,
             "inferred": step.inferred,
             "evidence": list(step.evidence),
-            "frame": self._frame_of(step.frame),
+            "frame": None if step.kind in UNSENT else self._frame_of(step.frame),
             "moves": [[_end(m.start), _end(m.end), m.arrived] for m in step.moves],
             "rows": [self._mark(row) for row in step.rows],
             "places": self._places(step),
@@ -196,13 +209,13 @@ class Storyboard:
 
     def _after(self, at: int) -> float:
         """Milliseconds since the journey began."""
-        return (at - self.journey.begins) / 1e6
+        return round((at - self.journey.begins) / 1e6, 6)
 
     def _places(self, step: Step) -> list[str]:
         """Where on the diagram it happens: names of drawn things, the closest first."""
         bridge = _bridge(self._state, step.host)
         if bridge or step.host == MACHINE:
-            port = [f"port:{step.interface}"] if step.interface else []
+            port = [f"port:{step.interface}"] if step.interface and step.kind != "flood" else []
             inside = [f"bridge:{bridge or step.interface}"] if bridge or step.interface else []
             return [*port, *inside, *([] if bridge else [f"host:{MACHINE}"])]
         return [f"host:{step.host}"]
@@ -221,7 +234,8 @@ class Storyboard:
 
     def _finding(self, finding: Finding) -> dict[str, Any]:
         self._note(finding.evidence)
-        return msgspec.to_builtins(finding)  # type: ignore[no-any-return]
+        told: dict[str, Any] = msgspec.to_builtins(finding)
+        return told
 
     def _note(self, evidence: Iterable[int]) -> None:
         """Takes in the events that a step rests on, so that they can be opened."""
@@ -275,6 +289,12 @@ def _frame(event: ev.Frame) -> dict[str, Any]:
     }
 
 
+def _lean(step: dict[str, Any]) -> dict[str, Any]:
+    """Without what is empty: the player fills it in."""
+    empty: tuple[Any, ...] = (None, False, "", [], {})
+    return {k: v for k, v in step.items() if not any(v == e and type(v) is type(e) for e in empty)}
+
+
 def _said(value: Any) -> str:
     if isinstance(value, str | int | float):
         return str(value)
@@ -300,11 +320,15 @@ def _netns(state: State, name: str) -> str:
 
 def _same_links(a: State, b: State) -> bool:
     """Whether the diagram is the same: comparing is quick where events are shared."""
-    return a.namespaces.keys() == b.namespaces.keys() and all(
-        space.links == b.namespaces[netns].links
-        and space.addresses == b.namespaces[netns].addresses
-        for netns, space in a.namespaces.items()
-    ) and a.hosts.keys() == b.hosts.keys()
+    return (
+        a.namespaces.keys() == b.namespaces.keys()
+        and all(
+            space.links == b.namespaces[netns].links
+            and space.addresses == b.namespaces[netns].addresses
+            for netns, space in a.namespaces.items()
+        )
+        and a.hosts.keys() == b.hosts.keys()
+    )
 
 
 def _same_table(a: State, b: State, kind: str, name: str) -> bool:

@@ -68,7 +68,9 @@ class Story:
             self.log(ev.LinkSet, netns=name, index=index, name="eth0", kind="veth", mac=mac(i), is_up=True, has_carrier=True, peer_netns=M, peer_index=port(i)[1])  # fmt: skip
             self.log(ev.LinkSet, netns=M, index=port(i)[1], name=f"veth{i}{i}a0b{i}c", kind="veth", mac=f"02:00:00:00:01:0{i}", is_up=True, has_carrier=True, master=2, port_state="forwarding", peer_netns=name, peer_index=index)  # fmt: skip
             self.log(ev.AddressSet, netns=name, index=index, address=f"{ip(i)}/16")
-            self.log(ev.RouteSet, netns=name, destination="172.17.0.0/16", index=index, scope="link")
+            self.log(
+                ev.RouteSet, netns=name, destination="172.17.0.0/16", index=index, scope="link"
+            )
             self.log(ev.FdbSet, netns=M, bridge=2, port=port(i)[1], mac=f"02:00:00:00:01:0{i}", kind="permanent")  # fmt: skip
         self.at = BEGINS
         self.steps: list[Step] = []
@@ -101,9 +103,7 @@ class Story:
         return self.log(ev.FdbSet, netns=M, bridge=2, port=port(i)[1], mac=mac(i), kind="learned", updated=self.at)  # fmt: skip
 
     def ends(self, title, **more) -> Journey:
-        return Journey(
-            self.recording, self.steps, begins=BEGINS, ends=self.at, title=title, **more
-        )
+        return Journey(self.recording, self.steps, begins=BEGINS, ends=self.at, title=title, **more)
 
 
 def asking(story: Story, target: int, bystanders) -> None:

@@ -81,7 +81,7 @@ function headers(parent) {
       const all = opened.has(layer);
       box.classList.toggle("lk-all", all);
       button.setAttribute("aria-expanded", String(all));
-      button.textContent = all ? "fewer" : `all ${held.length} fields`;
+      button.textContent = all ? "fewer" : held.length === 1 ? "1 field" : `all ${held.length} fields`;
       refresh();
     };
     button.addEventListener("click", () => {

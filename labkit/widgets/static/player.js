@@ -1,6 +1,11 @@
 // The journey player. What it shows is finished data; what the user does is one number, `step`.
 
 const READING = [900, 34]; // ms to read a sentence: at least, and for each letter
+const NAMED = 6; // evidence that is named at once; the rest can be opened
+const EMPTY = {
+  interface: "", protocol: "", inferred: false, evidence: [], frame: null, moves: [], rows: [],
+  places: [], end: null, depth: 0, parent: null, tables: {},
+};
 const SPEEDS = [["0.25", "¼×"], ["0.5", "½×"], ["1", "1×"], ["2", "2×"], ["4", "4×"]];
 
 const ICONS = {
@@ -37,9 +42,11 @@ function choice(parent, label, options, act) {
   return select;
 }
 
-const afterText = (ms) => (
-  Math.abs(ms) < 1000 ? `+${ms.toFixed(3)} ms` : `+${(ms / 1000).toFixed(3)} s`
-);
+function afterText(ms) {
+  const sign = ms < 0 ? "−" : "+";
+  const size = Math.abs(ms);
+  return sign + (size < 1000 ? `${size.toFixed(3)} ms` : `${(size / 1000).toFixed(3)} s`);
+}
 const whereText = (step) => [step.host, step.interface].filter(Boolean).join(" ");
 const counted = (number, one, many) => `${number.toLocaleString()} ${number === 1 ? one : many}`;
 
@@ -106,6 +113,7 @@ function tableViews(parent, data) {
       view.known.delete(id);
     }
     view.wrap.classList.toggle("lk-in-hand", marks.length > 0);
+    view.wrap.hidden = picture.kind === "routes" && marks.length === 0; // they do not change
     view.empty.hidden = view.rows.children.length > 0;
     view.missing.hidden = missing.size === 0;
     view.missing.textContent = [...missing].map(([, key, written]) => {
@@ -123,6 +131,10 @@ function tableViews(parent, data) {
       show(slot, data.pictures[number], data.pictures[before[slot]], own, clock);
     }
     refresh();
+    const held = parent.querySelector(".lk-in-hand");
+    if (!held) return;
+    const [outer, inner] = [parent.getBoundingClientRect(), held.getBoundingClientRect()];
+    if (inner.top < outer.top || inner.bottom > outer.bottom) parent.scrollTop += inner.top - outer.top;
   };
 }
 
@@ -201,9 +213,11 @@ function stage(parent, data) {
 }
 
 function render({ model, el }) {
-  const data = model.get("snapshot");
-  const { steps } = data;
-  const { root, body, relight, end } = frame(model, el, `journey · ${data.title}`);
+  const data = { ...model.get("snapshot") };
+  const full = (step) => ({ ...EMPTY, ...step });
+  const steps = data.steps = (data.steps ?? []).map(full);
+  const noise = (data.noise ?? []).map(full);
+  const { root, body, relight, end } = frame(model, el, ["journey", data.title].filter(Boolean).join(" · "));
   root.classList.add("lk-player");
   root.tabIndex = -1; // a click anywhere in it, and its keys work
   const tables = [];
@@ -212,8 +226,9 @@ function render({ model, el }) {
   const told = [];
   if (data.lost) told.push(`${counted(data.lost, "frame was", "frames were")} not captured: they came too fast.`);
   if (data.left_out) told.push(`${counted(data.left_out, "more frame was", "more frames were")} captured, too many to explain one by one.`);
+  if (data.more) told.push(`${counted(data.more, "more step is", "more steps are")} not shown here. Print the journey for all, or ask for one of a shorter time.`);
   if (told.length) make(body, "p", "lk-notice", told.join("\n"));
-  if (!steps.length) make(body, "p", "lk-empty", "Nothing was captured in that time.");
+  if (!steps.length && !model.get("status").error) make(body, "p", "lk-empty", "Nothing was captured in that time.");
 
   const main = make(body, "div", "lk-main");
   main.hidden = !steps.length;
@@ -266,8 +281,8 @@ function render({ model, el }) {
   const items = steps.map((step, number) => {
     const li = make(list, "li");
     const item = button(li, "lk-step", null, "", () => { pause(); go(number, true); });
+    item.tabIndex = -1;
     item.style.setProperty("--depth", String(Math.min(step.depth, 6)));
-    item.dataset.keys = step.places.join(" ");
     item.classList.add(protocolClass(step.protocol));
     make(item, "span", "lk-number", String(number + 1));
     const words = make(item, "span", "lk-step-words");
@@ -307,6 +322,17 @@ function render({ model, el }) {
     return made;
   }
 
+  function prove(parent, evidence) {
+    for (const number of evidence.slice(0, NAMED)) proof(parent, number);
+    const rest = evidence.slice(NAMED);
+    if (!rest.length) return;
+    const more = button(parent, "lk-link", `and ${rest.length} more`, "", () => {
+      const first = rest.map((number) => proof(parent, number))[0];
+      more.remove();
+      first.focus();
+    });
+  }
+
   function drawFinding(parent, finding) {
     const box = make(parent, "section", "lk-finding");
     box.tabIndex = -1;
@@ -326,7 +352,7 @@ function render({ model, el }) {
       make(next, "span", "", finding.advice);
     }
     const proofs = make(box, "p", "lk-proofs");
-    for (const number of finding.evidence) proof(proofs, number);
+    prove(proofs, finding.evidence);
     return box;
   }
 
@@ -334,12 +360,12 @@ function render({ model, el }) {
     const fold = make(parent, "details", "lk-more lk-noise");
     make(fold, "summary", "", `${counted(data.noises, "other event", "other events")} in the background`);
     const all = make(fold, "ul");
-    for (const step of data.noise) {
+    for (const step of noise) {
       const li = make(all, "li");
       make(li, "span", "", `${step.kind} · ${whereText(step)} · ${afterText(step.after)}: ${step.text} `);
-      for (const number of step.evidence) proof(li, number);
+      prove(li, step.evidence);
     }
-    const rest = data.noises - data.noise.length;
+    const rest = data.noises - noise.length;
     if (rest) make(all, "li", "", `and ${rest.toLocaleString()} more`);
   }
 
@@ -396,14 +422,14 @@ function render({ model, el }) {
     }
     sentence.textContent = step.text;
     proofs.replaceChildren();
-    for (const number of step.evidence) proof(proofs, number);
+    prove(proofs, step.evidence);
     const inferred = step.inferred ? " Inferred." : "";
     spoken.textContent = `Step ${at + 1} of ${steps.length}, ${whereText(step)}. ${step.text}${inferred}`;
   }
 
   function go(number, animate) {
-    const target = Math.max(0, Math.min(steps.length - 1, number));
-    at = target;
+    const old = items[at];
+    at = Math.max(0, Math.min(steps.length - 1, number));
     const step = steps[at];
     const time = animate && !STILL.matches && !document.hidden ? CROSSING / Number(speed.value) : 0;
     showStage(at, time);
@@ -412,12 +438,10 @@ function render({ model, el }) {
     showFrame();
     if (why) why.hidden = at !== steps.length - 1;
     const held = list.contains(document.activeElement);
-    items.forEach((item, index) => {
-      const current = index === at;
-      item.tabIndex = current ? 0 : -1;
-      if (current) item.setAttribute("aria-current", "step");
-      else item.removeAttribute("aria-current");
-    });
+    old?.removeAttribute("aria-current");
+    if (old) old.tabIndex = -1;
+    items[at].setAttribute("aria-current", "step");
+    items[at].tabIndex = 0;
     if (held) items[at].focus({ preventScroll: true });
     const item = items[at].parentElement;
     const { scrollTop, clientHeight } = list;
@@ -456,9 +480,10 @@ function render({ model, el }) {
   function choose(protocol) {
     visible = steps.map((_, number) => number)
       .filter((number) => !protocol || steps[number].protocol === protocol);
-    steps.forEach((_, number) => { items[number].parentElement.hidden = !visible.includes(number); });
+    const kept = new Set(visible);
+    items.forEach((item, number) => { item.parentElement.hidden = !kept.has(number); });
     scrubber.max = String(visible.length - 1);
-    if (!visible.includes(at)) go(beside(1) ?? visible.at(-1), false);
+    if (!kept.has(at)) go(beside(1) ?? visible.at(-1), false);
     else scrubber.value = String(visible.indexOf(at));
   }
 
