@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import labkit
-from labkit.lessons.build import NOTEBOOKS, build
+from labkit.lessons.build import NOTEBOOKS, build, everything
 from tests.conftest import unexpected
 
 ROOT = Path(labkit.__file__).parent
@@ -30,11 +30,17 @@ MAY = {
     "hosts": {"model", "naming"},
     "wiring": {"model", "naming"},
     "refusals": {"model"},
-    "lab": {"launch", "recording", "model", "hosts", "wiring", "naming", "refusals"},
+    "notebook": {"model", "hosts", "wiring", "recording"},
+    "lab": {"launch", "recording", "model", "hosts", "wiring", "naming", "refusals", "notebook"},
     "lessons": {"lab", "launch", "recording", "model", "hosts", "wiring"},
     "cli": {"lessons", "lab", "launch", "recording", "model"},
 }
-LAZILY = {"lab": {"render", "widgets"}, "hosts": {"lab"}, "wiring": {"lab"}}
+LAZILY = {
+    "notebook": {"render", "widgets", "lessons"},
+    "hosts": {"lab"},
+    "wiring": {"lab"},
+    "lessons": {"widgets"},
+}
 ONLY = {
     "pyroute2": {"agent"},
     "ipywidgets": {"widgets"},
@@ -43,6 +49,7 @@ ONLY = {
     "graphviz": {"render"},
     "matplotlib": {"render"},
     "jupytext": {"lessons"},
+    "IPython": {"lessons"},
     "scapy": set(),
 }
 
@@ -104,7 +111,10 @@ def test_importing_labkit_imports_nothing_heavy():
 
 
 def test_the_public_names():
-    assert set(labkit.__all__) == {"Lab", "LabkitError", "Recording", "__version__"}
+    assert set(labkit.__all__) == {
+        *("Lab", "LabkitError", "Recording", "__version__"),
+        *("check", "hint", "predict", "progress", "solution"),
+    }
     for name in labkit.__all__:
         assert getattr(labkit, name) is not None
 
@@ -119,6 +129,11 @@ def test_committed_notebooks_are_current_and_clean(source: Path):
     for cell in json.loads(text)["cells"]:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
+
+
+def test_committed_solutions_are_current():
+    for path, text in everything().items():
+        assert path.read_text() == text, f"{path.name}: run make notebooks"
 
 
 def test_every_notebook_has_a_source():
