@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from labkit.errors import LabkitError
 from labkit.journey import Journey
 from labkit.journey.packets import decode, layers
 from labkit.journey.values import Finding, Place, Row, Step
@@ -23,7 +22,7 @@ from labkit.render.layout import layout
 from labkit.widgets.tables import _arp, _cam, _owners
 from labkit.widgets.topology import _shape, links_of
 
-STEPS = 1500
+STEPS = 1000
 """Steps that are shown; more would be more than a page takes. How many are not is told."""
 NOISE = 200
 """Events in the background that are listed one by one; the rest are counted."""
@@ -80,7 +79,10 @@ class Storyboard:
 
     def __init__(self, journey: Journey) -> None:
         self.journey = journey
+        self._wheres = _Pool()
+        self._texts = _Pool()
         self._frames = _Pool()
+        self._layers = _Pool()
         self._scenes = _Pool()
         self._layouts = _Pool()
         self._pictures = _Pool()
@@ -104,7 +106,7 @@ class Storyboard:
             del parents[depth:]
             changed = self._turn(journey.state(number), owners)
             parent = parents[-1] if parents else None
-            place = {"depth": depth, "parent": parent, "tables": changed}
+            place = {"depth": depth or None, "parent": parent, "tables": changed}
             steps.append(_lean(self._step(step) | place))
             parents.append(number)
         noise = [step for root in journey.noise for _, step in root.walk()]
@@ -112,6 +114,7 @@ class Storyboard:
             "name": journey.recording.name,
             "title": journey.title,
             "summary": f"{journey.title}. {len(steps)} steps.",
+            "began": journey.begins // 1_000_000,
             "steps": steps,
             "more": more,
             "begin": begin,
@@ -127,6 +130,9 @@ class Storyboard:
             "pictures": list(self._pictures),
             "rows": list(self._rows),
             "frames": list(self._frames),
+            "layers": list(self._layers),
+            "wheres": list(self._wheres),
+            "texts": list(self._texts),
             "events": self._events,
         }
 
@@ -189,22 +195,24 @@ class Storyboard:
 
     def _step(self, step: Step) -> dict[str, Any]:
         self._note(step.evidence)
-        return {
-            "kind": step.kind,
+        where = {
             "host": step.host,
             "interface": step.interface or "",
-            "text": step.text,
+            "places": self._places(step),
+            "end": self._end_of(step),
+        }
+        return {
+            "kind": step.kind,
+            "where": self._wheres.hold(where),
+            "text": self._texts.hold(step.text),
             "after": self._after(step.at),
-            "clock": step.at // 1_000_000,
             "protocol": step.protocol,
             "inferred": step.inferred,
             "evidence": list(step.evidence),
             "frame": None if step.kind in UNSENT else self._frame_of(step.frame),
             "moves": [[_end(m.start), _end(m.end), m.arrived] for m in step.moves],
             "rows": [self._mark(row) for row in step.rows],
-            "places": self._places(step),
-            "end": self._end_of(step),
-            "scene": self._scene,
+            "scene": self._scene or None,
         }
 
     def _after(self, at: int) -> float:
@@ -241,11 +249,7 @@ class Storyboard:
         """Takes in the events that a step rests on, so that they can be opened."""
         for number in evidence:
             if str(number) not in self._events:
-                try:
-                    event = self.journey.recording.event(number)
-                except LabkitError as error:
-                    self._events[str(number)] = {"kind": error.message, "fields": []}
-                    continue
+                event = self.journey.recording.event(number)
                 self._events[str(number)] = self._event(event, number)
 
     def _event(self, event: ev.Event, number: int) -> dict[str, Any]:
@@ -272,21 +276,20 @@ class Storyboard:
         event = self.journey.recording.event(number)
         if not isinstance(event, ev.Frame):
             return None
-        return self._frames.number((event.data, event.length), lambda: _frame(event))
+        return self._frames.number((event.data, event.length), lambda: self._frame(event))
 
-
-def _frame(event: ev.Frame) -> dict[str, Any]:
-    packet = decode(event.data)
-    return {
-        "label": f"{packet.protocol} {packet.operation}".strip(),
-        "protocol": packet.protocol,
-        "hex": event.data.hex(),
-        "length": event.length or len(event.data),
-        "layers": [
-            [layer.name, [[f.name, f.value, f.offset, f.size] for f in layer.fields]]
-            for layer in layers(event.data)
-        ],
-    }
+    def _frame(self, event: ev.Frame) -> dict[str, Any]:
+        packet = decode(event.data)
+        return {
+            "label": f"{packet.protocol} {packet.operation}".strip(),
+            "protocol": packet.protocol,
+            "hex": event.data.hex(),
+            "length": event.length or len(event.data),
+            "layers": [
+                self._layers.hold([one.name, [[f.name, f.value, f.offset, f.size] for f in one.fields]])
+                for one in layers(event.data)
+            ],
+        }
 
 
 def _lean(step: dict[str, Any]) -> dict[str, Any]:

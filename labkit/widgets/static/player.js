@@ -3,8 +3,8 @@
 const READING = [900, 34]; // ms to read a sentence: at least, and for each letter
 const NAMED = 6; // evidence that is named at once; the rest can be opened
 const EMPTY = {
-  interface: "", protocol: "", inferred: false, evidence: [], frame: null, moves: [], rows: [],
-  places: [], end: null, depth: 0, parent: null, tables: {},
+  protocol: "", inferred: false, evidence: [], frame: null, moves: [], rows: [],
+  parent: null, depth: 0, scene: 0, tables: {},
 };
 const SPEEDS = [["0.25", "¼×"], ["0.5", "½×"], ["1", "1×"], ["2", "2×"], ["4", "4×"]];
 
@@ -214,8 +214,14 @@ function stage(parent, data) {
 
 function render({ model, el }) {
   const data = { ...model.get("snapshot") };
-  const full = (step) => ({ ...EMPTY, ...step });
+  const full = (step) => ({
+    ...EMPTY, ...data.wheres[step.where], ...step,
+    text: data.texts[step.text], clock: data.began + step.after,
+  });
   const steps = data.steps = (data.steps ?? []).map(full);
+  data.frames = (data.frames ?? []).map((each) => (
+    { ...each, layers: each.layers.map((number) => data.layers[number]) }
+  ));
   const noise = (data.noise ?? []).map(full);
   const { root, body, relight, end } = frame(model, el, ["journey", data.title].filter(Boolean).join(" · "));
   root.classList.add("lk-player");
