@@ -286,7 +286,9 @@ class Storyboard:
             "hex": event.data.hex(),
             "length": event.length or len(event.data),
             "layers": [
-                self._layers.hold([one.name, [[f.name, f.value, f.offset, f.size] for f in one.fields]])
+                self._layers.hold(
+                    [one.name, [[f.name, f.value, f.offset, f.size] for f in one.fields]]
+                )
                 for one in layers(event.data)
             ],
         }

@@ -11,7 +11,7 @@ function headers(parent) {
   const dump = make(bytes, "div", "lk-dump");
   dump.setAttribute("aria-hidden", "true"); // the fields say the same, in words
   const readout = make(bytes, "p", "lk-readout");
-  bytes.open = parent.clientWidth === 0 || parent.clientWidth > 440;
+  bytes.open = parent.clientWidth === 0 || parent.clientWidth > 330;
   const opened = new Set();
   let shown = null;
   let fields = [];
