@@ -57,7 +57,8 @@ SENTENCES = {
     "noise.STP": "{host} says hello to other switches (spanning tree).",
     "noise.ICMPv6": "IPv6 housekeeping of {host}: {operation}.",
     "noise.IGMP": "{host} tells which multicast groups it listens to.",
-    "noise.arp-request.probe": "{host} checks whether {target} is still there: a unicast ARP probe.",
+    "noise.arp-probe": "{host} checks whether {target} is still there: a unicast ARP probe.",
+    "noise.arp-reply": "{host} answers {target}: still there.",
     "noise.ARP": "An ARP message of {host} about {target}.",
     "noise": "Other traffic: {host} sends {what} to {target}.",
 }
