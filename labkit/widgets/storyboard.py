@@ -255,9 +255,9 @@ class Storyboard:
     def _event(self, event: ev.Event, number: int) -> dict[str, Any]:
         netns, index = getattr(event, "netns", None), getattr(event, "index", None)
         link = self._state.link(netns, index) if netns and index else None
-        hidden = ("at", "netns", "data") if link is None else ("at", "netns", "index", "data")
+        hidden = {"at", "netns", "data"} | ({"index"} if link else set())
         fields = [
-            [name.replace("_", " "), _said(getattr(event, name))]
+            [name.replace("_", " "), self._said(name, getattr(event, name), netns)]
             for name in event.__struct_fields__
             if name not in hidden and getattr(event, name) is not None
         ]
@@ -268,6 +268,16 @@ class Storyboard:
             "fields": fields,
             "frame": self._frame_of(number),
         }
+
+    def _said(self, name: str, value: Any, netns: str | None) -> str:
+        """An event's field as people read it: interfaces by name, times from the beginning."""
+        if name in ("bridge", "port", "master") and netns:
+            return f"{value} ({self._state.space(netns).name_of(value)})"
+        if name == "updated":
+            return f"{self._after(value):+.3f} ms"
+        if isinstance(value, str | int | float):
+            return str(value)
+        return msgspec.json.encode(value).decode()
 
     def _frame_of(self, number: int | None) -> int | None:
         """The number, in the pool, of the frame that an event holds."""
@@ -298,12 +308,6 @@ def _lean(step: dict[str, Any]) -> dict[str, Any]:
     """Without what is empty: the player fills it in."""
     empty: tuple[Any, ...] = (None, False, "", [], {})
     return {k: v for k, v in step.items() if not any(v == e and type(v) is type(e) for e in empty)}
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, str | int | float):
-        return str(value)
-    return msgspec.json.encode(value).decode()
 
 
 def _end(place: Place) -> str:

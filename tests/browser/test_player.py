@@ -76,7 +76,8 @@ def by_keyboard(page, player, told, picture=None):
         for name in ("nginx-1", "nginx-2"):
             assert shown[name] == expected[name], f"step {number}: {name}"
         assert (
-            f"Step {number + 1} of {len(told)}" in player.locator(".lk-telling [aria-live]").inner_text()
+            f"Step {number + 1} of {len(told)}"
+            in player.locator(".lk-telling [aria-live]").inner_text()
         )
         for kind in ("read", "written"):
             marks |= {kind} if player.locator(f"tr.lk-{kind}").count() else set()

@@ -156,6 +156,7 @@ function stage(parent, data) {
     drawn = drawTopology(scroll, layout);
     drawn.svg.style.minWidth = `${layout.width * 0.72}px`;
     moving = tokens(drawn.svg, layout, drawn.cables);
+    for (const fold of scroll.querySelectorAll(".lk-fold")) fold.setAttribute("role", "img");
     refresh();
   }
 
@@ -194,7 +195,7 @@ function stage(parent, data) {
     if (box) find(box.id)?.classList.add("lk-here");
     const frame = data.frames[step.frame];
     const kind = protocolClass(frame?.protocol ?? step.protocol);
-    for (const end of waiting(number)) moving.rest(end, null, "", `${kind} lk-waiting`);
+    moving.wait(waiting(number), `${kind} lk-waiting`);
     const label = frame?.label || step.protocol;
     if (step.moves.length) moving.cross(step.moves, label, kind, time);
     else if (frame) moving.rest(step.end, box, label, kind);
@@ -298,6 +299,7 @@ function render({ model, el }) {
     return item;
   });
   const outcome = why && button(make(list, "li"), "lk-step lk-outcome", "✕ Why it failed", "", () => {
+    if (filter.value) choose(filter.value = "");
     jump(steps.length - 1);
     why.focus();
   });

@@ -54,7 +54,6 @@ function tokens(svg, layout, cables) {
   function cross(move, label, kind) {
     const [start, end, arrived] = move;
     const going = way(start, end);
-    if (!going) return null;
     const d = going.cable.line.getAttribute("d");
     const trail = draw(under, "path", { d, class: `lk-trail ${kind}` });
     const length = trail.getTotalLength();
@@ -74,6 +73,16 @@ function tokens(svg, layout, cables) {
     };
   }
 
+  // Hosts that are folded away share a cable: one frame stands for theirs.
+  function apart(all, wayOf) {
+    const seen = new Set();
+    return all.filter((each) => {
+      const going = wayOf(each);
+      const key = going && `${going.cable.id} ${going.downwards}`;
+      return going && !seen.has(key) && seen.add(key);
+    });
+  }
+
   // A frame that stands still: at the end of its cable, or at the upper edge of a box.
   function rest(end, box, label, kind) {
     const leave = ways.get(end);
@@ -89,11 +98,15 @@ function tokens(svg, layout, cables) {
       over.replaceChildren();
     },
     rest,
+    wait(ends, kind) {
+      for (const end of apart(ends, (each) => ways.get(each))) rest(end, null, "", kind);
+    },
     // Shows frames crossing; `time` 0 shows them across at once.
     cross(moves, label, kind, time) {
       const mine = run;
-      const all = moves.map((move) => cross(move, moves.length > LABELLED ? "" : label, kind));
-      const set = (part) => all.forEach((place) => place?.(part));
+      const some = apart(moves, ([start, end]) => way(start, end));
+      const all = some.map((move) => cross(move, some.length > LABELLED ? "" : label, kind));
+      const set = (part) => all.forEach((place) => place(part));
       if (!time) return set(1);
       set(0);
       let began = null;
