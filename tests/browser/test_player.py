@@ -53,9 +53,9 @@ SHOWN = """(player) => Object.fromEntries(
 )"""
 
 
-@pytest.fixture
-def notebook(browser, jupyter):
-    jupyter.theme("JupyterLab Light")
+@pytest.fixture(params=["Light"])
+def notebook(request, browser, jupyter):
+    jupyter.theme(f"JupyterLab {request.param}")
     notebook = open_notebook(browser, jupyter, FIRST, viewport=SIZE)
     yield notebook
     notebook.page.context.close()
@@ -133,7 +133,8 @@ def test_a_cold_ping_by_keyboard_live_and_recorded(notebook, tmp_path, picture):
     assert recorded.locator(".lk-telling > .lk-sentence").inner_text() == told[0]["text"]
 
 
-def test_other_views_and_the_player_light_each_other(notebook):
+@pytest.mark.parametrize("notebook", ["Dark"], indirect=True)
+def test_other_views_and_the_player_light_each_other(notebook, picture):
     page = notebook.page
     notebook.run_code(SCENE + "from IPython.display import display\ndisplay(lab, journey)")
     player = page.locator(".lk-player")
@@ -145,6 +146,7 @@ def test_other_views_and_the_player_light_each_other(notebook):
     page.keyboard.press("End")
     player.locator(".lk-tables tbody tr", has_text="02:42:ac:11:00:03").first.hover()
     topology.locator('[data-item="host:nginx-2"].lk-lit').wait_for()
+    picture(page, "player-dark-notebook")
 
 
 # The page of its own

@@ -140,6 +140,20 @@ def test_all_evidence_can_be_opened(journey):
         assert ("frame" in event and event["frame"] is not None) is isinstance(told, ev.Frame)
 
 
+def test_evidence_names_interfaces_and_tells_times_from_the_beginning():
+    journey = cold_ping()
+    number = next(s.evidence[0] for _, s in journey.walk() if s.kind == "learn")
+    event = Storyboard(journey).data["events"][str(number)]
+    fields = dict(event["fields"])
+    assert fields["bridge"] == "2 (docker0)"
+    assert fields["port"] == "3 (veth11a0b1c)"
+    assert (
+        fields["updated"]
+        == f"{(journey.recording.event(number).updated - journey.begins) / 1e6:+.3f} ms"
+    )
+    assert event["where"] == "machine"
+
+
 def test_what_was_left_out_and_why_it_failed_are_told():
     data = Storyboard(failed_ping()).data
     assert (data["lost"], data["left_out"]) == (3, 12)

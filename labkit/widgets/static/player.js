@@ -47,7 +47,7 @@ function afterText(ms) {
   const size = Math.abs(ms);
   return sign + (size < 1000 ? `${size.toFixed(3)} ms` : `${(size / 1000).toFixed(3)} s`);
 }
-const whereText = (step) => [step.host, step.interface].filter(Boolean).join(" ");
+const whereText = ({ host, interface: at }) => [host, at === host ? "" : at].filter(Boolean).join(" ");
 const counted = (number, one, many) => `${number.toLocaleString()} ${number === 1 ? one : many}`;
 
 // The tables at a step, and the rows that it reads or writes.
