@@ -26,6 +26,8 @@ STEPS = 1000
 """Steps that are shown; more would be more than a page takes. How many are not is told."""
 NOISE = 200
 """Events in the background that are listed one by one; the rest are counted."""
+EVIDENCE = 100
+"""Events that a step names so that they can be opened; the rest are counted."""
 TABLES = {"neighbour": "host", "fdb": "bridge", "route": "routes"}
 """The kind of table that a row is in, by its name in `Row.table`."""
 
@@ -194,7 +196,8 @@ class Storyboard:
     # Steps, and what they rest on.
 
     def _step(self, step: Step) -> dict[str, Any]:
-        self._note(step.evidence)
+        evidence = step.evidence[:EVIDENCE]
+        self._note(evidence)
         where = {
             "host": step.host,
             "interface": step.interface or "",
@@ -208,7 +211,8 @@ class Storyboard:
             "after": self._after(step.at),
             "protocol": step.protocol,
             "inferred": step.inferred,
-            "evidence": list(step.evidence),
+            "evidence": list(evidence),
+            "unnamed": len(step.evidence) - len(evidence) or None,
             "frame": None if step.kind in UNSENT else self._frame_of(step.frame),
             "moves": [[_end(m.start), _end(m.end), m.arrived] for m in step.moves],
             "rows": [self._mark(row) for row in step.rows],

@@ -170,6 +170,17 @@ def test_background_is_counted_and_only_its_beginning_listed(monkeypatch):
     assert (data["noises"], len(data["noise"])) == (5, 2)
 
 
+def test_a_step_with_very_much_evidence_names_its_beginning_and_counts_the_rest(monkeypatch):
+    monkeypatch.setattr(storyboard_module, "EVIDENCE", 3)
+    story = Story()
+    frames = [story.frame(("nginx-1", 2), who_has(1, 2), "outgoing") for _ in range(10)]
+    story.tell("loop", "docker0", "The same frame goes round.", frames)
+    data = Storyboard(story.ends("storm")).data
+    (step,) = data["steps"]
+    assert (step["evidence"], step["unnamed"]) == (frames[:3], 7)
+    assert len(data["events"]) == 3
+
+
 def test_a_long_journey_stays_small_and_says_what_is_not_shown():
     story = Story()
     asking(story, 2, (2, 3))

@@ -3,7 +3,7 @@
 const READING = [900, 34]; // ms to read a sentence: at least, and for each letter
 const NAMED = 6; // evidence that is named at once; the rest can be opened
 const EMPTY = {
-  protocol: "", inferred: false, evidence: [], frame: null, moves: [], rows: [],
+  protocol: "", inferred: false, evidence: [], unnamed: 0, frame: null, moves: [], rows: [],
   parent: null, depth: 0, scene: 0, tables: {},
 };
 const SPEEDS = [["0.25", "¼×"], ["0.5", "½×"], ["1", "1×"], ["2", "2×"], ["4", "4×"]];
@@ -289,7 +289,7 @@ function render({ model, el }) {
     const li = make(list, "li");
     const item = button(li, "lk-step", null, "", () => { pause(); go(number, true); });
     item.tabIndex = -1;
-    item.style.setProperty("--depth", String(Math.min(step.depth, 6)));
+    item.style.setProperty("--depth", String(Math.min(step.depth, 4)));
     item.classList.add(protocolClass(step.protocol));
     make(item, "span", "lk-number", String(number + 1));
     const words = make(item, "span", "lk-step-words");
@@ -330,12 +330,13 @@ function render({ model, el }) {
     return made;
   }
 
-  function prove(parent, evidence) {
+  function prove(parent, { evidence, unnamed = 0 }) {
     for (const number of evidence.slice(0, NAMED)) proof(parent, number);
     const rest = evidence.slice(NAMED);
     if (!rest.length) return;
-    const more = button(parent, "lk-link", `and ${rest.length} more`, "", () => {
+    const more = button(parent, "lk-link", `and ${(rest.length + unnamed).toLocaleString()} more`, "", () => {
       const first = rest.map((number) => proof(parent, number))[0];
+      if (unnamed) make(parent, "span", "lk-after", `and ${unnamed.toLocaleString()} more in the recording`);
       more.remove();
       first.focus();
     });
@@ -360,7 +361,7 @@ function render({ model, el }) {
       make(next, "span", "", finding.advice);
     }
     const proofs = make(box, "p", "lk-proofs");
-    prove(proofs, finding.evidence);
+    prove(proofs, finding);
     return box;
   }
 
@@ -371,7 +372,7 @@ function render({ model, el }) {
     for (const step of noise) {
       const li = make(all, "li");
       make(li, "span", "", `${step.kind} · ${whereText(step)} · ${afterText(step.after)}: ${step.text} `);
-      prove(li, step.evidence);
+      prove(li, step);
     }
     const rest = data.noises - noise.length;
     if (rest) make(all, "li", "", `and ${rest.toLocaleString()} more`);
@@ -430,7 +431,7 @@ function render({ model, el }) {
     }
     sentence.textContent = step.text;
     proofs.replaceChildren();
-    prove(proofs, step.evidence);
+    prove(proofs, step);
     const inferred = step.inferred ? " Inferred." : "";
     spoken.textContent = `Step ${at + 1} of ${steps.length}, ${whereText(step)}. ${step.text}${inferred}`;
   }
