@@ -182,7 +182,7 @@ def _noise(root: Sighting, topology: Topology, changes: Iterable[int]) -> Step:
     packet = root.packet
     key = f"noise.{packet.protocol}"
     if packet.resolves and _is_background(root) and not packet.is_broadcast:
-        key = "noise.probe" if packet.asks else "noise.probe.answer"
+        key = "noise.arp-probe" if packet.asks else "noise.arp-reply"
     if key not in SENTENCES:
         key = "noise"
     bridge = topology.bridge(root.place)

@@ -199,6 +199,8 @@ class Stack(Maker):
                 key = "ignore.arp" if packet.protocol == "ARP" else "ignore.solicitation"
                 return [self._step("ignore", seen, key, words, moves=moves)]
             key = "receive.broadcast" if packet.is_broadcast else "receive"
+        elif self._where.peer(seen.place) == seen.place:
+            key = "receive.self"
         else:
             key = "receive.all" if packet.is_broadcast else "receive"
         step = self._step("receive", seen, key, words, moves=moves)
@@ -207,19 +209,24 @@ class Stack(Maker):
     def _taken(self, seen: Sighting) -> list[Step]:
         """What a stack makes of what it has received, beside answering or forwarding it."""
         packet, netns = seen.packet, seen.place[0]
-        if packet.ttl is not None and not packet.is_broadcast and not seen.is_answered:
-            mine = packet.target in self._where.addresses(netns)
-            waits = self._is_asking(netns, packet.source if mine else packet.target, seen.at)
-            if not waits and (not mine or packet.operation == "echo-request"):
-                host = self._where.title(netns)
-                text = say("drop.stack", host=host, target=packet.target)
-                return [self._bare("drop", seen, host, text, (), inferred=True)]
+        if not packet.resolves:
+            if packet.ttl is None or packet.is_broadcast or seen.is_answered:
+                return []
+            if packet.target in self._where.addresses(netns):
+                return []
+            if self._is_asking(netns, packet.target, seen.at):
+                return []  # it waits
+            host = self._where.title(netns)
+            text = say("drop.stack", host=host, target=packet.target)
+            return [self._bare("drop", seen, host, text, (), inferred=True)]
         number = self._noted(seen)
         if number is None:
             return []
         host = self._where.title(netns)
         key = "neighbour-learn.reply" if packet.answers else "neighbour-learn.request"
-        text = say(key, host=host, address=packet.source, mac=packet.sender_mac)
+        interface = self._where.name(seen.place)
+        words = {"address": packet.source, "mac": packet.sender_mac, "interface": interface}
+        text = say(key, host=host, **words)
         rows = (Row("neighbour", host, packet.source, written=True),)
         return [self._bare("neighbour-learn", seen, host, text, (number,), rows)]
 

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from labkit import Lab
+from labkit.hosts import Host
 from labkit.journey import Journey, Step
 from labkit.model import events as ev
+from labkit.wiring import Bridge
 from tests.kernel.conftest import wait_for
 
 FRAME, FDB, NEIGHBOUR = {ev.Frame}, {ev.FdbSet}, {ev.NeighbourSet}
@@ -42,6 +45,16 @@ MAY_REST_ON = {
     "noise": FRAME | FDB | NEIGHBOUR,
 }
 Named = list[str]
+
+
+def shared(lab: Lab, count: int = 3, **options: Any) -> tuple[list[Host], Bridge]:
+    """Hosts h1, h2, … on one bridge, which has no address."""
+    sw = lab.bridge("sw", **options)
+    hosts = []
+    for number in range(1, count + 1):
+        hosts.append(lab.host(f"h{number}"))
+        lab.cable(hosts[-1], sw, f"10.0.0.{number}/24")
+    return hosts, sw
 
 
 def told(journey: Journey) -> Named:

@@ -84,7 +84,7 @@ def test_as_another_program_sees_it(scene: Scene, tmp_path: Path):
 def test_both_ends_of_a_cable_and_directions(scene: Scene):
     """What one end sends the other receives, the same bytes, a moment later."""
     traffic(scene)
-    scene.nginx1.interfaces  # all that has happened is told
+    assert scene.nginx1.interfaces  # so that all that has happened is told
     peer = ask(scene.nginx1, "ip -j link show eth0")[0]["link_index"]
     [port] = [k["ifname"] for k in ask(scene.lab.machine, "ip -j link") if k["ifindex"] == peer]
     near = frames(scene.lab, scene.nginx1, "eth0")
@@ -251,6 +251,6 @@ def test_a_long_frame_is_cut_and_says_how_long_it_was(lab: Lab, tmp_path: Path):
     for host in (one, two):
         assert host.run("ip link set eth0 mtu 9000").exit_code == 0
     flood(one, tmp_path / "sender.py", 1, 8000)
-    two.interfaces
+    assert two.interfaces  # so that all that has happened is told
     [got] = [e for e in frames(lab, two, "eth0") if e.data[12:14] == KIND]
     assert (len(got.data), got.length) == (capture.SNAP, 8000)
