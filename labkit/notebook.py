@@ -14,6 +14,7 @@ from labkit.wiring import Bridge
 if TYPE_CHECKING:
     import graphviz
 
+    from labkit.journey.during import During
     from labkit.lab import Lab
     from labkit.lessons.exercise import Checked
     from labkit.lessons.mystery import Mystery
@@ -45,6 +46,12 @@ class InNotebook:
             else:
                 selection.append(("bridge", thing.interface))
         return Tables(self.recording, selection or None)
+
+    def journey(self) -> During:
+        """What happens in a block, step by step: ``with lab.journey() as seen: …``."""
+        from labkit.journey.during import During
+
+        return During(self.recording, lambda: cast("Lab", self)._state(None))
 
     def check(self, name: str) -> Checked:
         """Whether an exercise is done: passed, not yet, or could not tell. Raises LabkitError."""

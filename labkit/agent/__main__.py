@@ -205,6 +205,7 @@ class Agent:
             case wire.Spawn():
                 return self._spawn(request)
             case wire.Lookup():
+                self._flush()  # what led to the answer comes before it
                 self._inspector.lookup(request.netns, request.destination)
                 return None
             case wire.Inspect():
