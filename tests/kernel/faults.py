@@ -1,0 +1,417 @@
+"""Networks with a fault in them, made by the commands that a learner would type.
+
+Each function builds a network, breaks it, and says who pings what. `FAULTS` names what
+`labkit.journey.why` has to find out about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from labkit import Lab
+from labkit.hosts import Host
+
+
+class Ping(NamedTuple):
+    """Who pings what. `command` where a plain ping would not do."""
+
+    source: Host
+    target: Any
+    command: str | None = None
+
+
+def sh(host: Host, *commands: str) -> None:
+    """Runs commands that have to work."""
+    for command in commands:
+        result = host.run(command)
+        assert result.exit_code == 0, (command, result)
+
+
+class Small:
+    """Hosts a, b and c on one bridge, which has an address too; ARP is cold."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.br = lab.bridge("br0", "10.0.0.254/24")
+        self.a, self.b, self.c = (lab.host(name) for name in "abc")
+        for i, host in enumerate((self.a, self.b, self.c), 1):
+            lab.cable(host, self.br, f"10.0.0.{i}/24")
+
+    def port(self, host: Host) -> str:
+        """The bridge's port to which a host is cabled."""
+        return str(host.interfaces[1].peer).split(":")[1]
+
+
+class Routed:
+    """a and b on two bridges, and the router r between them."""
+
+    def __init__(self, lab: Lab, *, forwarding: bool = True) -> None:
+        self.lab = lab
+        self.sw1, self.sw2 = lab.bridge("sw1"), lab.bridge("sw2")
+        self.a, self.b = lab.host("a"), lab.host("b")
+        self.r = lab.host("r", forwarding=forwarding)
+        lab.cable(self.r, self.sw1, "10.1.0.254/24")
+        lab.cable(self.r, self.sw2, "10.2.0.254/24")
+        lab.cable(self.a, self.sw1, "10.1.0.1/24")
+        lab.cable(self.b, self.sw2, "10.2.0.1/24")
+        self.a.add_route("default", via="10.1.0.254")
+        self.b.add_route("default", via="10.2.0.254")
+
+
+# The source's own stack
+
+
+def no_route(lab: Lab) -> Ping:
+    s = Small(lab)
+    return Ping(s.a, "10.9.9.9")
+
+
+def blackhole(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.a, "ip route add blackhole 10.9.0.0/16")
+    return Ping(s.a, "10.9.9.9")
+
+
+def unreachable(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.a, "ip route add unreachable 10.9.0.0/16")
+    return Ping(s.a, "10.9.9.9")
+
+
+def prohibit(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.a, "ip route add prohibit 10.9.0.0/16")
+    return Ping(s.a, "10.9.9.9")
+
+
+def interface_down(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.a, "ip link set eth0 down")
+    return Ping(s.a, "10.0.0.2")
+
+
+def output_drop(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.a, "iptables -A OUTPUT -p icmp -j DROP")
+    return Ping(s.a, s.b)
+
+
+def source_unplugged(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(lab.machine, f"ip link set {s.port(s.a)} down")
+    return Ping(s.a, "10.0.0.2")
+
+
+# The next hop's hardware address
+
+
+def nobody(lab: Lab) -> Ping:
+    s = Small(lab)
+    return Ping(s.a, "10.0.0.99")
+
+
+def gateway_outside(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.a, "ip route add default via 192.0.2.1 dev eth0 onlink")
+    return Ping(s.a, "10.9.9.9")
+
+
+def gateway_missing(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.a, "ip route add default via 10.0.0.77")
+    return Ping(s.a, "10.9.9.9")
+
+
+def unplugged(lab: Lab) -> Ping:
+    s = Small(lab)
+    port = s.port(s.b)
+    sh(lab.machine, f"ip link set {port} down")
+    return Ping(s.a, "10.0.0.2")
+
+
+def target_down(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.b, "ip link set eth0 down")
+    return Ping(s.a, "10.0.0.2")
+
+
+def isolated(lab: Lab) -> Ping:
+    s = Small(lab)
+    for host in (s.a, s.b):
+        sh(lab.machine, f"bridge link set dev {s.port(host)} isolated on")
+    return Ping(s.a, s.b)
+
+
+def blocking(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(lab.machine, f"bridge link set dev {s.port(s.b)} state 4")
+    return Ping(s.a, s.b)
+
+
+def disabled(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(lab.machine, f"bridge link set dev {s.port(s.a)} state 0")
+    return Ping(s.a, s.b)
+
+
+def not_plugged_in(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(lab.machine, f"ip link set {s.port(s.b)} nomaster")
+    return Ping(s.a, s.b)
+
+
+def other_segment(lab: Lab) -> Ping:
+    s = Small(lab)
+    other = lab.bridge("br1")
+    d = lab.host("d")
+    lab.cable(d, other, "10.0.0.4/24")
+    return Ping(s.a, d)
+
+
+def arp_off(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.b, "ip link set eth0 arp off")
+    return Ping(s.a, s.b)
+
+
+def arp_ignored(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.b, "sysctl -qw net.ipv4.conf.eth0.arp_ignore=8")
+    return Ping(s.a, s.b)
+
+
+def arp_of_another_interface(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.b, "sysctl -qw net.ipv4.conf.all.arp_ignore=1", "ip addr add 10.0.0.22/32 dev lo")
+    return Ping(s.a, "10.0.0.22")
+
+
+# On the bridge
+
+
+def wrong_neighbour(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.a, "ip neigh replace 10.0.0.2 lladdr 02:00:00:00:00:99 dev eth0 nud permanent")
+    return Ping(s.a, s.b)
+
+
+def neighbour_of_another(lab: Lab) -> Ping:
+    s = Small(lab)
+    mac = s.c.interfaces[1].mac
+    sh(s.a, f"ip neigh replace 10.0.0.2 lladdr {mac} dev eth0 nud permanent")
+    return Ping(s.a, s.b)
+
+
+def wrong_fdb(lab: Lab) -> Ping:
+    s = Small(lab)
+    mac = s.b.interfaces[1].mac
+    sh(lab.machine, f"bridge fdb replace {mac} dev {s.port(s.c)} master static")
+    return Ping(s.a, s.b)
+
+
+def duplicate_mac(lab: Lab) -> Ping:
+    s = Small(lab)
+    mac = s.b.interfaces[1].mac
+    assert s.a.ping(s.b)
+    sh(s.c, "ip link set eth0 down", f"ip link set eth0 address {mac}", "ip link set eth0 up")
+    sh(s.c, "ping -c 1 10.0.0.254")  # now the bridge has seen it at c's port
+    return Ping(s.a, s.b)
+
+
+def bridge_netfilter(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(lab.machine, "sysctl -qw net.bridge.bridge-nf-call-iptables=1", "iptables -P FORWARD DROP")
+    return Ping(s.a, s.b)
+
+
+def duplicate_address(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.c, "ip addr add 10.0.0.2/24 dev eth0")
+    return Ping(s.a, s.b)
+
+
+# At the router
+
+
+def forwarding_off(lab: Lab) -> Ping:
+    s = Routed(lab, forwarding=False)
+    return Ping(s.a, s.b)
+
+
+def forward_policy(lab: Lab) -> Ping:
+    s = Routed(lab)
+    sh(s.r, "iptables -P FORWARD DROP")
+    return Ping(s.a, s.b)
+
+
+def forward_policy_legacy(lab: Lab) -> Ping:
+    s = Routed(lab)
+    sh(s.r, "iptables-legacy -P FORWARD DROP")
+    return Ping(s.a, s.b)
+
+
+def forward_rule(lab: Lab) -> Ping:
+    s = Routed(lab)
+    sh(s.r, "iptables -N GUARD", "iptables -A FORWARD -j GUARD", "iptables -A GUARD -p icmp -j DROP")
+    return Ping(s.a, s.b)
+
+
+def forward_reject(lab: Lab) -> Ping:
+    s = Routed(lab)
+    sh(s.r, "iptables -A FORWARD -p icmp -j REJECT --reject-with icmp-admin-prohibited")
+    return Ping(s.a, s.b)
+
+
+def router_has_no_route(lab: Lab) -> Ping:
+    s = Routed(lab)
+    return Ping(s.a, "10.9.9.9")
+
+
+def router_blackhole(lab: Lab) -> Ping:
+    s = Routed(lab)
+    sh(s.r, "ip route add blackhole 10.9.0.0/16")
+    return Ping(s.a, "10.9.9.9")
+
+
+def nobody_behind_router(lab: Lab) -> Ping:
+    s = Routed(lab)
+    return Ping(s.a, "10.2.0.99")
+
+
+def far_unplugged(lab: Lab) -> Ping:
+    s = Routed(lab)
+    sh(s.b, "ip link set eth0 down")
+    return Ping(s.a, "10.2.0.1")
+
+
+def loop(lab: Lab) -> Ping:
+    s = Routed(lab)
+    sh(s.r, "ip route add 10.9.0.0/16 via 10.2.0.253")
+    r2 = lab.host("r2", forwarding=True)
+    lab.cable(r2, s.sw2, "10.2.0.253/24")
+    r2.add_route("default", via="10.2.0.254")
+    return Ping(s.a, "10.9.9.9")
+
+
+def ttl(lab: Lab) -> Ping:
+    s = Routed(lab)
+    return Ping(s.a, "10.2.0.1", "ping -c 1 -W 1 -t 1 10.2.0.1")
+
+
+def reverse_path(lab: Lab) -> Ping:
+    s = Routed(lab)
+    sh(s.r, "sysctl -qw net.ipv4.conf.all.rp_filter=1", "ip route add 10.1.0.1/32 dev eth1")
+    return Ping(s.a, s.b)
+
+
+def mtu(lab: Lab) -> Ping:
+    s = Routed(lab)
+    sh(s.r, "ip link set eth1 mtu 1000")
+    return Ping(s.a, "10.2.0.1", "ping -c 1 -W 1 -M do -s 1300 10.2.0.1")
+
+
+def mtu_of_source(lab: Lab) -> Ping:
+    s = Routed(lab)
+    return Ping(s.a, "10.2.0.1", "ping -c 1 -W 1 -M do -s 2000 10.2.0.1")
+
+
+def mtu_black_hole(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(lab.machine, f"ip link set {s.port(s.b)} mtu 1000")
+    return Ping(s.a, "10.0.0.2", "ping -c 1 -W 1 -s 1300 10.0.0.2")
+
+
+# The target's stack
+
+
+def input_drop(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.b, "iptables -A INPUT -p icmp -j DROP")
+    return Ping(s.a, s.b)
+
+
+def echo_ignored(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.b, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1")
+    return Ping(s.a, s.b)
+
+
+def no_return_route(lab: Lab) -> Ping:
+    s = Routed(lab)
+    sh(s.b, "ip route del default")
+    return Ping(s.a, s.b)
+
+
+def wrong_prefix(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.b, "ip addr flush dev eth0", "ip addr add 10.0.0.130/25 dev eth0")
+    return Ping(s.a, s.b)
+
+
+def target_reverse_path(lab: Lab) -> Ping:
+    s = Small(lab)
+    assert s.a.ping(s.b)
+    sh(
+        s.b,
+        "sysctl -qw net.ipv4.conf.all.rp_filter=1",
+        "ip link add v0 type veth peer name v1",
+        "ip addr add 10.7.0.1/24 dev v0",
+        "ip link set v0 up",
+        "ip link set v1 up",
+        "ip route add 10.0.0.1/32 dev v0",
+    )
+    return Ping(s.a, "10.0.0.2")
+
+
+def reply_output_drop(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.b, "iptables -A OUTPUT -p icmp --icmp-type echo-reply -j DROP")
+    return Ping(s.a, s.b)
+
+
+# The way back
+
+
+def reply_forward_drop(lab: Lab) -> Ping:
+    s = Routed(lab)
+    sh(s.r, "iptables -A FORWARD -p icmp --icmp-type echo-reply -j DROP")
+    return Ping(s.a, s.b)
+
+
+def reply_input_drop(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.a, "iptables -A INPUT -p icmp --icmp-type echo-reply -j DROP")
+    return Ping(s.a, s.b)
+
+
+def router_has_no_way_back(lab: Lab) -> Ping:
+    s = Routed(lab)
+    sh(s.a, "ip addr add 10.8.0.1/32 dev lo")
+    return Ping(s.a, "10.2.0.1", "ping -c 1 -W 1 -I 10.8.0.1 10.2.0.1")
+
+
+def reply_neighbour(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.b, "ip neigh replace 10.0.0.1 lladdr 02:00:00:00:00:99 dev eth0 nud permanent")
+    return Ping(s.a, s.b)
+
+
+# Other protocols
+
+
+def port_refused(lab: Lab) -> Ping:
+    s = Small(lab)
+    return Ping(s.a, "10.0.0.2", "curl -sm 2 http://10.0.0.2:81/")
+
+
+def udp_port_refused(lab: Lab) -> Ping:
+    s = Small(lab)
+    return Ping(s.a, "10.0.0.2", "sh -c 'echo x > /dev/udp/10.0.0.2/99'")
+
+
+FAULTS: dict[str, Callable[[Lab], Ping]] = {
+    function.__name__: function
+    for function in list(globals().values())
+    if callable(function) and getattr(function, "__annotations__", {}).get("return") == "Ping"
+}
