@@ -107,8 +107,8 @@ class Inspector:
                     self._tell((name, path), value, event)
             self._tell((name, ""), counters, ev.CountersSet(at=at, netns=name, counters=counters))
             if rules or (name, "firewall") in self._told:
-                event = ev.FirewallSet(at=at, netns=name, rules=rules)
-                self._tell((name, "firewall"), rules, event)
+                told = ev.FirewallSet(at=at, netns=name, rules=rules)
+                self._tell((name, "firewall"), rules, told)
 
     def _tell(self, key: tuple[str, str], value: Any, event: Any) -> None:
         if self._told.get(key) != value:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from labkit import Lab
 from labkit.hosts import Host
+from tests.kernel.conftest import ask, wait_for
 
 
 class Ping(NamedTuple):
@@ -143,16 +144,61 @@ def isolated(lab: Lab) -> Ping:
     return Ping(s.a, s.b)
 
 
-def blocking(lab: Lab) -> Ping:
-    s = Small(lab)
-    sh(lab.machine, f"bridge link set dev {s.port(s.b)} state 4")
-    return Ping(s.a, s.b)
+def root_guard(lab: Lab) -> Ping:
+    """STP holds the port between two bridges back: root guard, and a better root behind it.
+
+    The port then stays in "listening" (br_root_port_block, net/bridge/br_stp.c).
+    """
+    sw1, sw2 = lab.bridge("sw1", stp=True), lab.bridge("sw2", stp=True)
+    a, b = lab.host("a"), lab.host("b")
+    between = lab.cable(sw1, sw2)
+    for name, priority in (("sw1", 0), ("sw2", 8192)):
+        times = "hello_time 100 forward_delay 200"
+        sh(lab.machine, f"ip link set {name} type bridge {times} priority {priority}")
+    sh(lab.machine, f"bridge link set dev {between.b.name} root_block on")
+    lab.cable(a, sw1, "10.0.0.1/24")
+    lab.cable(b, sw2, "10.0.0.2/24")
+
+    cables = {between.a.name, between.b.name}
+
+    def settled() -> bool:
+        ports = {p["ifname"]: p["state"] for p in ask(lab.machine, "bridge -j link")}
+        hosts = {state for name, state in ports.items() if name not in cables}
+        return hosts == {"forwarding"} and ports[between.b.name] == "listening"
+
+    wait_for(settled, 20)
+    return Ping(a, b)
 
 
 def disabled(lab: Lab) -> Ping:
     s = Small(lab)
-    sh(lab.machine, f"bridge link set dev {s.port(s.a)} state 0")
+    set_state(s, s.port(s.a), 0, "disabled")
     return Ping(s.a, s.b)
+
+
+def stp_listening(lab: Lab) -> Ping:
+    br = lab.bridge("br0", stp=True)
+    a, b = lab.host("a"), lab.host("b")
+    lab.cable(a, br, "10.0.0.1/24")
+    lab.cable(b, br, "10.0.0.2/24")
+    return Ping(a, b)
+
+
+def set_state(s: Small, port: str, number: int, word: str) -> None:
+    """Sets a port's state, and again if the kernel's word about the carrier comes after it."""
+    held = 0
+
+    def holds() -> bool:
+        nonlocal held
+        told = ask(s.lab.machine, f"bridge -j link show dev {port}")[0]["state"]
+        if told == word:
+            held += 1
+            return held > 10
+        held = 0
+        sh(s.lab.machine, f"bridge link set dev {port} state {number}")
+        return False
+
+    wait_for(holds)
 
 
 def not_plugged_in(lab: Lab) -> Ping:
@@ -206,7 +252,7 @@ def neighbour_of_another(lab: Lab) -> Ping:
 def wrong_fdb(lab: Lab) -> Ping:
     s = Small(lab)
     mac = s.b.interfaces[1].mac
-    sh(lab.machine, f"bridge fdb replace {mac} dev {s.port(s.c)} master static")
+    sh(lab.machine, f"bridge fdb replace {mac} dev {s.port(s.c)} master static sticky")
     return Ping(s.a, s.b)
 
 
@@ -253,7 +299,12 @@ def forward_policy_legacy(lab: Lab) -> Ping:
 
 def forward_rule(lab: Lab) -> Ping:
     s = Routed(lab)
-    sh(s.r, "iptables -N GUARD", "iptables -A FORWARD -j GUARD", "iptables -A GUARD -p icmp -j DROP")
+    sh(
+        s.r,
+        "iptables -N GUARD",
+        "iptables -A FORWARD -j GUARD",
+        "iptables -A GUARD -p icmp -j DROP",
+    )
     return Ping(s.a, s.b)
 
 
@@ -320,6 +371,18 @@ def mtu_black_hole(lab: Lab) -> Ping:
     s = Small(lab)
     sh(lab.machine, f"ip link set {s.port(s.b)} mtu 1000")
     return Ping(s.a, "10.0.0.2", "ping -c 1 -W 1 -s 1300 10.0.0.2")
+
+
+def machine_is_no_router(lab: Lab) -> Ping:
+    s = Small(lab)
+    s.a.add_route("default", via="10.0.0.254")
+    return Ping(s.a, "10.9.9.9")
+
+
+def router_prohibits(lab: Lab) -> Ping:
+    s = Routed(lab)
+    sh(s.r, "ip route add prohibit 10.2.0.1/32")
+    return Ping(s.a, s.b)
 
 
 # The target's stack
@@ -407,7 +470,7 @@ def port_refused(lab: Lab) -> Ping:
 
 def udp_port_refused(lab: Lab) -> Ping:
     s = Small(lab)
-    return Ping(s.a, "10.0.0.2", "sh -c 'echo x > /dev/udp/10.0.0.2/99'")
+    return Ping(s.a, "10.0.0.2", "bash -c 'echo x > /dev/udp/10.0.0.2/99; exit 1'")
 
 
 FAULTS: dict[str, Callable[[Lab], Ping]] = {
