@@ -1,6 +1,7 @@
-"""Live views of a recording: the topology, and the tables."""
+"""Live views of a recording, the topology and the tables; and the view of a prediction."""
 
+from labkit.widgets.prediction import PredictionView
 from labkit.widgets.tables import Tables
 from labkit.widgets.topology import Topology
 
-__all__ = ["Tables", "Topology"]
+__all__ = ["PredictionView", "Tables", "Topology"]
