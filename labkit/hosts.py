@@ -264,14 +264,19 @@ class Host:
         if count > 1:
             argv[1:1] = ["-i", "0.2"]
         limit = int(count) * (timeout + 1) + 10
+        from labkit.journey.why import Evidence
+
         recording = self.lab.recording
         begins = time.time_ns()
-        self.lab._request(wire.Lookup, netns=self.netns, destination=address)
+        evidence = Evidence(self.lab._request, recording, self.netns, address)
+        evidence.before()
         got = self.lab._spawn(self, argv, timeout=math.ceil(limit))
         ends = recording.state().at
+        named = _named(target, self)
 
         def tell(ping: Ping) -> Journey:
             from labkit.journey.build import Question, build
+            from labkit.journey.why import Case, explain
 
             question = Question(
                 host=self.name,
@@ -281,9 +286,27 @@ class Host:
                 received=ping.received,
                 output=ping.output,
             )
-            return build(recording, begins, ends, question=question, title=repr(ping))
+            journey = build(recording, begins, ends, question=question, title=repr(ping))
+            journey.finding = explain(
+                Case.of(
+                    recording,
+                    evidence.first,
+                    last,
+                    source=self.netns,
+                    target=address,
+                    named=named,
+                    output=ping.output,
+                    answered=bool(ping),
+                    steps=journey,
+                )
+            )
+            return journey
 
-        return Ping(self.name, address, got.stdout + got.stderr, tell)
+        ping = Ping(self.name, address, got.stdout + got.stderr, tell)
+        if not ping:
+            evidence.after()
+        last = len(recording) - 1
+        return ping
 
     def serve(self, port: int = 80) -> Job:
         """Starts a real nginx whose page names this host; returns when it listens.
@@ -353,6 +376,13 @@ def _address_of(target: object, source: Host) -> str:
         nets = [ipaddress.ip_interface(a).network for i in source.interfaces for a in i.addresses]
         addresses.sort(key=lambda a: not any(a.ip in net for net in nets))
     return str(addresses[0].ip)
+
+
+def _named(target: object, source: Host) -> str | None:
+    """The namespace that is meant, where a host is named and not an address."""
+    if isinstance(target, str):
+        target = source.lab._hosts.get(target)
+    return target.netns if isinstance(target, Host) else None
 
 
 def _argv(command: str | list[str]) -> tuple[tuple[str, ...], str]:

@@ -205,6 +205,7 @@ class Agent:
             case wire.Spawn():
                 return self._spawn(request)
             case wire.Lookup():
+                self._monitor.flush()  # the tables that the answer rests on are told first
                 self._inspector.lookup(request.netns, request.destination)
                 return None
             case wire.Inspect():

@@ -58,7 +58,10 @@ class Spawn(_Request, frozen=True, kw_only=True, tag=True):
 
 
 class Lookup(_Request, frozen=True, kw_only=True, tag=True):
-    """Ask a namespace's kernel for the way to an address; answered by a `RouteLookup` event."""
+    """Ask a namespace's kernel for the way to an address; answered by a `RouteLookup` event.
+
+    All that has been announced before is told before it.
+    """
 
     netns: str
     destination: str

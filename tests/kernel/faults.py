@@ -215,6 +215,12 @@ def other_segment(lab: Lab) -> Ping:
     return Ping(s.a, d)
 
 
+def bridge_down(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(lab.machine, "ip link set br0 down")
+    return Ping(s.a, s.b)
+
+
 def arp_off(lab: Lab) -> Ping:
     s = Small(lab)
     sh(s.b, "ip link set eth0 arp off")
@@ -256,6 +262,27 @@ def wrong_fdb(lab: Lab) -> Ping:
     return Ping(s.a, s.b)
 
 
+def stale_fdb(lab: Lab) -> Ping:
+    """b moves to another port, and says nothing from there; ARP is warm."""
+    s = Small(lab)
+    assert s.a.ping(s.b)
+    mac = s.b.interfaces[1].mac
+    sh(lab.machine, f"bridge fdb replace {mac} dev {s.port(s.c)} master dynamic")
+    return Ping(s.a, s.b)
+
+
+def flapping(lab: Lab) -> Ping:
+    """c has b's MAC and sends; the bridge's row moves to and fro, and a is answered at times."""
+    s = Small(lab)
+    mac = s.b.interfaces[1].mac
+    sh(s.c, "ip link set eth0 down", f"ip link set eth0 address {mac}", "ip link set eth0 up")
+    sh(s.c, "ip neigh replace 10.0.0.254 lladdr 02:00:00:00:00:01 dev eth0")
+    # Each of b's frames moves the row to b's port, and each of c's to c's.
+    c = s.c.start("ping -i 0.01 10.0.0.254")
+    wait_for(lambda: c.is_running)
+    return Ping(s.a, s.b, "ping -c 100 -i 0.02 -W 1 10.0.0.2 | grep -q ' [1-9][0-9]* received'")
+
+
 def duplicate_mac(lab: Lab) -> Ping:
     s = Small(lab)
     mac = s.b.interfaces[1].mac
@@ -274,6 +301,14 @@ def bridge_netfilter(lab: Lab) -> Ping:
 def duplicate_address(lab: Lab) -> Ping:
     s = Small(lab)
     sh(s.c, "ip addr add 10.0.0.2/24 dev eth0")
+    return Ping(s.a, s.b)
+
+
+def wrong_answer(lab: Lab) -> Ping:
+    """c has b's address, too, and is the one whom a knows: b is meant, and c answers."""
+    s = Small(lab)
+    sh(s.c, "ip addr add 10.0.0.2/24 dev eth0")
+    sh(s.a, f"ip neigh replace 10.0.0.2 lladdr {s.c.interfaces[1].mac} dev eth0")
     return Ping(s.a, s.b)
 
 

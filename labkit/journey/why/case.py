@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -13,6 +14,10 @@ from labkit.journey.values import Place, Step
 from labkit.model import events as ev
 from labkit.model.state import Namespace, State
 from labkit.recording import Recording
+
+MOST = 4000
+"""Frames that are looked at."""
+ARP = b"\x08\x06"
 
 Match = Callable[[Packet], bool]
 
@@ -98,7 +103,7 @@ class Case:
         """The case of a part of a recording: its events from number `first` to `last`.
 
         The tables of `before` are those when the program started. Frames are decoded, unless
-        they are given.
+        they are given: those that name the source or the target, and at most `MOST`.
         """
         log = recording.events[: last + 1]
         started = next(
@@ -117,11 +122,7 @@ class Case:
         for event in log[started:]:
             after.apply(event)
         if sightings is None:
-            sightings = [
-                Sighting(number, event, packets.decode(event.data))
-                for number, event in enumerate(log[first:], first)
-                if isinstance(event, ev.Frame)
-            ]
+            sightings = _decoded(log, first, before, source, target)
         return cls(
             log=log,
             first=first,
@@ -325,3 +326,23 @@ class Case:
     def interface(self, place: Place) -> str:
         """An interface's name."""
         return self.space(place[0]).name_of(place[1])
+
+
+def _decoded(
+    log: Sequence[ev.Event], first: int, before: State, source: str, target: str
+) -> list[Sighting]:
+    """The frames that may be about the two, and what they say."""
+    held = before.namespaces[source].addresses if source in before.namespaces else {}
+    ours = (ipaddress.ip_interface(a) for row in held.values() for a in row)
+    names = {one.ip.packed for one in ours if not one.is_loopback}
+    names.add(ipaddress.ip_address(target).packed)
+    found = (
+        (number, event)
+        for number, event in enumerate(log[first:], first)
+        if isinstance(event, ev.Frame)
+        and (ARP in event.data[12:18] or any(name in event.data for name in names))
+    )
+    return [
+        Sighting(number, event, packets.decode(event.data))
+        for number, event in itertools.islice(found, MOST)
+    ]

@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any
 
+from labkit.errors import KernelError
 from labkit.model import events as ev
 from labkit.model import wire
 from labkit.model.operations import MACHINE
@@ -41,64 +42,52 @@ class Evidence:
     def before(self) -> None:
         """Asks for the ways there and back, and for what has been counted so far."""
         self.first = len(self._recording)
-        state = self._recording.state()
-        there = self._follow(state, self._netns, self._target)
-        names = [self._netns, *there]
-        source = self._source(state)
+        way = self._lookup(self._netns, self._target)
+        state = self._recording.state()  # the answer came after all that had happened before
+        names = [self._netns, *self._follow(state, way)]
+        source = (way and way.source) or self._source(state)
         for owner in owners(state, self._target)[:2]:
             names.append(owner)
             if source:
-                names += self._follow(state, owner, source)
+                names += self._follow(state, self._lookup(owner, source))
         self._names = list(dict.fromkeys([*names, MACHINE]))[:MOST]
         self._request(wire.Inspect, netns=tuple(self._names), settings=False)
 
     def after(self) -> None:
         """Looks into all of them again, closer."""
         for name in self._names:
-            if name in self._recording.state().namespaces:
-                self._request(wire.Sync, netns=name)
+            self._request(wire.Sync, netns=name)
         self._request(wire.Inspect, netns=tuple(self._names))
 
-    def _follow(self, state: State, netns: str, address: str) -> list[str]:
-        """Asks for the way from a namespace, hop by hop; the namespaces that were asked."""
+    def _follow(self, state: State, way: ev.RouteLookup | None) -> list[str]:
+        """Asks each gateway on the way for the next one; the namespaces that were asked."""
         asked: list[str] = []
-        while netns not in asked and len(asked) < MOST // 2:
-            asked.append(netns)
-            found = self._lookup(netns, address)
-            if found is None or not found.gateway:
+        while way is not None and way.gateway and len(asked) < MOST // 2:
+            held = owners(state, way.gateway)
+            if not held or held[0] in asked:
                 break
-            held = owners(state, found.gateway)
-            if not held:
-                break
-            netns = held[0]
+            asked.append(held[0])
+            way = self._lookup(held[0], way.destination)
         return asked
 
     def _lookup(self, netns: str, address: str) -> ev.RouteLookup | None:
         number = len(self._recording)
-        self._request(wire.Lookup, netns=netns, destination=address)
+        try:
+            self._request(wire.Lookup, netns=netns, destination=address)
+        except KernelError:  # a namespace that a command has taken away
+            return None
         for event in self._recording.events[number:]:
             if isinstance(event, ev.RouteLookup) and event.netns == netns:
                 return event
         return None
 
     def _source(self, state: State) -> str | None:
-        """The address that the packets will come from."""
-        for event in self._recording.events[self.first :]:
-            if isinstance(event, ev.RouteLookup) and event.netns == self._netns:
-                if event.source:
-                    return event.source
-                break
-        held = state.space(self._netns).addresses
-        found = [a.split("/")[0] for row in held.values() for a in row]
+        """The address that the packets come from, where the kernel did not say."""
+        space = state.namespaces.get(self._netns)
+        held = [a for row in space.addresses.values() for a in row] if space else []
+        found = [ipaddress.ip_interface(a).ip for a in held]
         version = ipaddress.ip_address(self._target).version
-        return next(
-            (
-                a
-                for a in found
-                if (ip := ipaddress.ip_address(a)).version == version and not ip.is_loopback
-            ),
-            None,
-        )
+        return next((str(ip) for ip in found if ip.version == version and not ip.is_loopback), None)
 
 
 def owners(state: State, address: str) -> list[str]:
