@@ -420,6 +420,46 @@ def router_prohibits(lab: Lab) -> Ping:
     return Ping(s.a, s.b)
 
 
+class Published(Routed):
+    """r publishes b: what comes to r's port 8080 is for b's port 80, as docker -p does."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(lab)
+        nat = "iptables -t nat -A"
+        sh(
+            self.r,
+            f"{nat} PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 10.2.0.1:80",
+            f"{nat} POSTROUTING -o eth1 -j MASQUERADE",
+        )
+
+
+def published_port_refused(lab: Lab) -> Ping:
+    s = Published(lab)
+    return Ping(s.a, "10.1.0.254", "curl -sm 2 http://10.1.0.254:8080/")
+
+
+def published_host_gone(lab: Lab) -> Ping:
+    s = Published(lab)
+    sh(s.b, "ip link set eth0 down")
+    return Ping(s.a, "10.1.0.254", "curl -sm 1 http://10.1.0.254:8080/")
+
+
+def published_host_drops(lab: Lab) -> Ping:
+    s = Published(lab)
+    sh(s.b, "iptables -A INPUT -p tcp -j DROP")
+    return Ping(s.a, "10.1.0.254", "curl -sm 1 http://10.1.0.254:8080/")
+
+
+def masqueraded_reply_drop(lab: Lab) -> Ping:
+    s = Routed(lab)
+    sh(
+        s.r,
+        "iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE",
+        "iptables -A FORWARD -p icmp --icmp-type echo-reply -j DROP",
+    )
+    return Ping(s.a, s.b)
+
+
 # The target's stack
 
 

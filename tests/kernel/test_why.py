@@ -73,6 +73,10 @@ TABLE = {
     "target_reverse_path": ("reverse-path", "deliver", "out of v0"),
     "port_refused": ("port-refused", "deliver", "port 81 (a TCP reset)"),
     "udp_port_refused": ("port-refused", "deliver", "port 99 (ICMP)"),
+    "published_port_refused": ("port-refused", "deliver", "b is there"),
+    "published_host_gone": ("interface-down", "neighbour", "eth0 of b is down"),
+    "published_host_drops": ("firewall-input", "deliver", "b got the packet"),
+    "masqueraded_reply_drop": ("firewall-forward", "reply", "-A FORWARD"),
     "no_return_route": ("no-return-route", "reply", "b got the request"),
     "wrong_prefix": ("wrong-prefix", "reply", "10.0.0.130/25"),
     "reply_output_drop": ("firewall-output", "reply", "-A OUTPUT"),
@@ -83,6 +87,10 @@ TABLE = {
 }
 ANSWERED = {"duplicate_address", "wrong_answer", "flapping"}
 """Faults in spite of which there is an answer."""
+
+
+UNCERTAIN = {"published_host_drops"}
+"""b is behind a translated address, so nobody knew beforehand to read its counters."""
 
 
 def test_the_table_names_every_fault():
@@ -128,7 +136,7 @@ def test_the_fault_is_found(lab: Lab, name: str):
     assert finding.evidence, "a verdict rests on events"
     for number in finding.evidence:
         lab.recording.event(number)
-    assert finding.remaining == ()
+    assert bool(finding.remaining) is (name in UNCERTAIN)
 
 
 @pytest.mark.parametrize("warm", [False, True])

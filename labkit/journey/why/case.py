@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -103,7 +102,7 @@ class Case:
         """The case of a part of a recording: its events from number `first` to `last`.
 
         The tables of `before` are those when the program started. Frames are decoded, unless
-        they are given: those that name the source or the target, and at most `MOST`.
+        they are given: at most `MOST`, and if there are more, those that name one of the two.
         """
         log = recording.events[: last + 1]
         started = next(
@@ -336,13 +335,15 @@ def _decoded(
     ours = (ipaddress.ip_interface(a) for row in held.values() for a in row)
     names = {one.ip.packed for one in ours if not one.is_loopback}
     names.add(ipaddress.ip_address(target).packed)
-    found = (
+    found = [
         (number, event)
         for number, event in enumerate(log[first:], first)
         if isinstance(event, ev.Frame)
-        and (ARP in event.data[12:18] or any(name in event.data for name in names))
-    )
-    return [
-        Sighting(number, event, packets.decode(event.data))
-        for number, event in itertools.islice(found, MOST)
     ]
+    if len(found) > MOST:
+        found = [
+            (number, event)
+            for number, event in found
+            if ARP in event.data[12:18] or any(name in event.data for name in names)
+        ]
+    return [Sighting(number, event, packets.decode(event.data)) for number, event in found[:MOST]]

@@ -54,10 +54,16 @@ class Evidence:
         self._request(wire.Inspect, netns=tuple(self._names), settings=False)
 
     def after(self) -> None:
-        """Looks into all of them again, closer."""
-        for name in self._names:
+        """Looks into all of them again, closer, and into others that packets came to."""
+        reached = [
+            event.netns
+            for event in self._recording.events[self.first :]
+            if isinstance(event, ev.Frame) and event.packet_type == "host"
+        ]
+        names = list(dict.fromkeys([*self._names, *reached]))[:MOST]
+        for name in names:
             self._request(wire.Sync, netns=name)
-        self._request(wire.Inspect, netns=tuple(self._names))
+        self._request(wire.Inspect, netns=tuple(names))
 
     def _follow(self, state: State, way: ev.RouteLookup | None) -> list[str]:
         """Asks each gateway on the way for the next one; the namespaces that were asked."""

@@ -229,6 +229,7 @@ REMAINING: dict[str, str] = {
     "socket-gone": "the program had stopped waiting",
     "return": "no way back to the sender",
     "counters": "other packets that met the same rule: it was not counted before",
+    "discovery": "IPv6 neighbour discovery, which is not looked into",
     "capture-lost": "frames that were not captured",
 }
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import shlex
 
 import msgspec
 
 _TABLE = re.compile(r"\*(\S+)")
 _CHAIN = re.compile(r":(\S+) (\S+) \[(\d+):\d+\]")
 _RULE = re.compile(r"\[(\d+):\d+\] (-A (\S+) .*)")
-_TARGET = re.compile(r"(?:^| )-[jg] (\S+)")
 REFUSING = ("DROP", "REJECT")
 
 
@@ -39,17 +40,26 @@ def parse(text: str) -> list[Rule]:
                     )
                 )
         elif match := _RULE.match(line):
-            target = _TARGET.search(match[2])
-            found.append(
-                Rule(table, match[3], match[2], target[1] if target else "", int(match[1]))
-            )
+            found.append(Rule(table, match[3], match[2], _target(match[2]), int(match[1])))
     return found
 
 
-def hits(before: str | None, after: str, hook: str) -> list[Rule]:
-    """The rules that have refused packets meanwhile, on the way through a built-in chain.
+def _target(rule: str) -> str:
+    """Where a rule sends a packet (-j or -g); empty for one that only counts."""
+    try:
+        words = shlex.split(rule)  # a comment is quoted, and may hold anything
+    except ValueError:
+        return ""
+    return next((b for a, b in itertools.pairwise(words) if a in ("-j", "-g")), "")
 
-    Rules of chains that `hook` leads to count as its own. Without `before`, all packets do.
+
+def hits(
+    before: str | None, after: str, hook: str, targets: tuple[str, ...] = REFUSING
+) -> list[Rule]:
+    """The rules that packets have met meanwhile on the way through a built-in chain.
+
+    Only those that send them to `targets`. Rules of chains that `hook` leads to are its own, too.
+    Without `before` all the packets that a rule has met count.
     """
     rules = parse(after)
     counted: dict[tuple[str, str, str], list[int]] = {}
@@ -62,6 +72,6 @@ def hits(before: str | None, after: str, hook: str) -> list[Rule]:
     for rule in rules:
         known = counted.get((rule.table, rule.chain, rule.text))
         earlier = known.pop(0) if known else 0
-        if rule.chain in chains and rule.target in REFUSING and rule.packets > earlier:
+        if rule.chain in chains and rule.target in targets and rule.packets > earlier:
             found.append(rule)
     return found

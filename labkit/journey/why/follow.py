@@ -37,7 +37,7 @@ def _key(sighting: Sighting) -> tuple[object, ...]:
 
 
 def matches_request(request: Sighting) -> Match:
-    """Matches a request wherever it is seen."""
+    """Matches a request wherever it is seen, behind a router's address translation too."""
     wanted = request.packet
     if wanted.operation == "echo-request":
         return lambda p: (
@@ -45,10 +45,7 @@ def matches_request(request: Sighting) -> Match:
             and (p.ident, p.sequence) == (wanted.ident, wanted.sequence)
         )
     return lambda p: (
-        p.protocol == wanted.protocol
-        and p.ports == wanted.ports
-        and p.operation == wanted.operation
-        and p.target == wanted.target
+        p.identity == wanted.identity and (p.ports or (None,))[0] == (wanted.ports or (None,))[0]
     )
 
 
@@ -65,7 +62,7 @@ def matches_reply(request: Sighting) -> Match:
         p.protocol == wanted.protocol
         and p.ports is not None
         and wanted.ports is not None
-        and p.ports == wanted.ports[::-1]
+        and p.ports[1] == wanted.ports[0]
     )
 
 
@@ -88,19 +85,19 @@ def follow(
             return arrived
         netns = arrived.frame.netns
         trail.good("reached", netns, what=trail.what, interface=case.interface(arrived.place))
-        if case.holds(netns, address):
-            return arrived
         onward = [
             s
             for s in case.seen(match, netns=netns, leaving=True)
             if s.frame.at >= arrived.frame.at
             and (s.packet.ttl or 0) < (arrived.packet.ttl or 0)
-            and (link := case.link(s.place))
-            and link.master is None
+            and case.is_end(s.place)
         ]
         if not onward:
+            if case.holds(netns, address):
+                return arrived
             return stack.not_forwarded(trail, netns, address, arrived)
         sent = onward[0]
+        address = sent.packet.target  # it is another one where the router translates addresses
         trail.good("forwarded", netns, what=trail.what)
     return trail.found("routing-loop", "forward", netns, sent, hosts=netns, target=address)
 

@@ -39,21 +39,21 @@ def refused_by_target(trail: Trail, request: Sighting) -> Finding | None:
     ]
     closed = errors_about(case, request, "port-unreachable")
     for sighting, how in [*((s, "a TCP reset") for s in reset), *((s, "ICMP") for s in closed)]:
-        owner = next(
-            (
-                s.frame.netns
-                for s in _first(case, sighting)
-                if case.holds(s.frame.netns, case.target)
-            ),
-            None,
-        )
-        if owner is None or trail.refused("INPUT", owner):
+        owner = next((s.frame.netns for s in _first(case, sighting)), None)
+        reached = case.seen(matches_request(request), netns=owner, leaving=False) if owner else []
+        if owner is None or not reached or _rejects(trail, owner):
             continue
         _retrace(trail, request, back=False)
+        port = (reached[0].packet.ports or ports)[1]
         return trail.found(
-            "port-refused", "deliver", owner, request, sighting, port=ports[1], how=how
+            "port-refused", "deliver", owner, reached[0], sighting, port=port, how=how
         )
     return None
+
+
+def _rejects(trail: Trail, netns: str) -> bool:
+    """Whether it was a packet filter that said no, and not the stack."""
+    return any(trail.refused(hook, netns) for hook in ("INPUT", "FORWARD"))
 
 
 def _first(case: Case, sighting: Sighting) -> list[Sighting]:

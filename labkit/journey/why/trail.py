@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from labkit.journey.values import Finding
@@ -80,6 +81,19 @@ class Trail:
         # A rule of its own says more than the chain's policy.
         rules.sort(key=lambda rule: rule.is_policy)
         return (rules[0], (before, after)) if rules else None
+
+    def translated(self, netns: str) -> str | None:
+        """The address to which a namespace's packet filter sent packets on meanwhile (DNAT)."""
+        after = self.case.after.space(netns).firewall
+        before = self.case.before.space(netns).firewall
+        if after is None:
+            return None
+        counted = before.rules if before else None
+        for rule in firewall.hits(counted, after.rules, "PREROUTING", ("DNAT",)):
+            found = re.search(r"--to-destination ([\d.]+)", rule.text)
+            if found:
+                return found[1]
+        return None
 
 
 def who_has(address: str) -> Match:
