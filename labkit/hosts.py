@@ -264,48 +264,12 @@ class Host:
         if count > 1:
             argv[1:1] = ["-i", "0.2"]
         limit = int(count) * (timeout + 1) + 10
-        from labkit.journey.why import Evidence
+        from labkit.journey.attempt import Attempt
 
-        recording = self.lab.recording
-        begins = time.time_ns()
-        evidence = Evidence(self.lab._request, recording, self.netns, address)
-        evidence.before()
+        attempt = Attempt(self, address, _named(target, self))
         got = self.lab._spawn(self, argv, timeout=math.ceil(limit))
-        ends = recording.state().at
-        named = _named(target, self)
-
-        def tell(ping: Ping) -> Journey:
-            from labkit.journey.build import Question, build
-            from labkit.journey.why import Case, explain
-
-            question = Question(
-                host=self.name,
-                netns=self.netns,
-                target=address,
-                sent=ping.sent,
-                received=ping.received,
-                output=ping.output,
-            )
-            journey = build(recording, begins, ends, question=question, title=repr(ping))
-            journey.finding = explain(
-                Case.of(
-                    recording,
-                    evidence.first,
-                    last,
-                    source=self.netns,
-                    target=address,
-                    named=named,
-                    output=ping.output,
-                    answered=bool(ping),
-                    steps=journey,
-                )
-            )
-            return journey
-
-        ping = Ping(self.name, address, got.stdout + got.stderr, tell)
-        if not ping:
-            evidence.after()
-        last = len(recording) - 1
+        ping = Ping(self.name, address, got.stdout + got.stderr, attempt.journey)
+        attempt.end(ping)
         return ping
 
     def serve(self, port: int = 80) -> Job:
