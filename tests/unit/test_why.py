@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import count
+from pathlib import Path
 
 import pytest
 from scapy.layers.inet import ICMP, IP
@@ -289,3 +291,11 @@ def test_every_sentence_is_whole():
         assert advice.endswith(".")
     for table in (FINE, REMAINING):
         assert not any(text.endswith(".") for text in table.values())
+
+
+def test_the_documentation_lists_every_verdict():
+    text = (Path(__file__).parents[2] / "docs/why.md").read_text()
+    table = text[text.index("## Verdicts") : text.index("## What it cannot tell")]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    listed = {word for row in rows for word in re.findall(r"`([^`]+)`", row)}
+    assert listed == {name.partition(".")[0] for name in VERDICTS}
