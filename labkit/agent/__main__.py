@@ -209,7 +209,7 @@ class Agent:
                 self._inspector.lookup(request.netns, request.destination)
                 return None
             case wire.Inspect():
-                self._inspector.inspect(request.netns)
+                self._inspector.inspect(request.netns, settings=request.settings)
                 return None
             case wire.JobOutput():
                 self._processes.reap()

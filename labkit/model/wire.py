@@ -58,19 +58,24 @@ class Spawn(_Request, frozen=True, kw_only=True, tag=True):
 
 
 class Lookup(_Request, frozen=True, kw_only=True, tag=True):
-    """Ask a namespace's kernel for the way to an address; answered by a `RouteLookup` event."""
+    """Ask a namespace's kernel for the way to an address; answered by a `RouteLookup` event.
+
+    All that has been announced before is told before it.
+    """
 
     netns: str
     destination: str
 
 
 class Inspect(_Request, frozen=True, kw_only=True, tag=True):
-    """Look up what the kernel does not announce: settings, counters, packet filter rules.
+    """Look up what the kernel does not announce: counters, packet filter rules, settings.
 
     What differs from what was last told comes as events. A namespace that is gone is passed over.
+    Settings take the longest to read, and are left out where `settings` is false.
     """
 
     netns: tuple[str, ...]
+    settings: bool = True
 
 
 class JobOutput(_Request, frozen=True, kw_only=True, tag=True):
