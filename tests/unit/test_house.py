@@ -32,7 +32,7 @@ MAY = {
     "refusals": {"model"},
     "notebook": {"model", "hosts", "wiring", "recording"},
     "lab": {"launch", "recording", "model", "hosts", "wiring", "naming", "refusals", "notebook"},
-    "lessons": {"lab", "launch", "recording", "model", "hosts", "wiring"},
+    "lessons": {"lab", "launch", "recording", "model", "hosts", "wiring", "naming"},
     "cli": {"lessons", "lab", "launch", "recording", "model"},
 }
 LAZILY = {
