@@ -52,17 +52,15 @@ class RawAgent:
         self.heard.put({"id": "end"})
 
     def say(self, *lines: bytes) -> list[dict]:
-        """Sends lines, and returns every reply up to that to a question of our own."""
+        """Sends lines and a question of our own; the replies to the lines, in whatever order."""
         number = next(self.numbers)
         own = json.dumps({"type": "Sync", "id": number}).encode()
         self.process.stdin.write(b"\n".join([*lines, own]) + b"\n")
         self.process.stdin.flush()
-        replies = []
-        while (reply := self.heard.get(timeout=30))["id"] != number:
-            assert reply["id"] != "end", "the agent has ended"
-            replies.append(reply)
-        assert "fault" not in reply
-        return replies
+        replies = [self.heard.get(timeout=30) for _ in range(len(lines) + 1)]
+        (answer,) = (reply for reply in replies if reply["id"] == number)
+        assert "fault" not in answer
+        return [reply for reply in replies if reply is not answer]
 
 
 @pytest.fixture(scope="module")
