@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
+from labkit import naming
 from labkit.errors import LabkitError
 from labkit.hosts import Host
 from labkit.model.state import State
@@ -37,10 +38,12 @@ class InNotebook:
 
         selection = []
         for thing in things:
-            if not isinstance(thing, Host | Bridge):
+            if not isinstance(thing, Host | Bridge) or thing.lab is not self:
                 raise LabkitError(
-                    f"{thing!r} has no tables to watch.", hint="Name hosts and bridges of the lab."
+                    f"{naming.shown(thing)} has no tables to watch here.",
+                    hint="Name hosts and bridges of this lab.",
                 )
+            thing._check()
             if isinstance(thing, Host):
                 selection.append(("host", thing.name))
             else:

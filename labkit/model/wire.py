@@ -15,9 +15,19 @@ from labkit.model.operations import Operation
 
 LIMIT = 1_000_000
 """Bytes kept of each of a command's two output streams: the last ones."""
+LONGEST = 64 << 20
+"""Bytes that a line has at most: several times the longest that either side ever has to send."""
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no message; not UTF-8 and too deep come as themselves."""
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    id: int
+
+
+class Numbered(msgspec.Struct, frozen=True):
+    """A request of which only the number can be understood: enough to answer that it was not."""
+
     id: int
 
 
