@@ -71,8 +71,7 @@ def test_a_script_hands_names_on_and_runs_none_of_them(
     )
     said = tmp_path / "said"
     said.write_bytes(b"")
-    spoken = "
-".join(command.classic or command.text for command in commands)
+    spoken = "\n".join(command.classic or command.text for command in commands)
     script = spoken if classic else commands.script
     done = subprocess.run(
         ["sh", "-c", script],
