@@ -93,6 +93,8 @@ class LiveView(anywidget.AnyWidget):
             "recorded": not self.recording.live,
             "closed": state.closed,
             "lost": state.lost,
+            "frames_lost": state.frames_lost,
+            "forgotten": self.recording.forgotten,
             "error": "",
         }
         traits: dict[str, Any] = {"status": status}

@@ -22,7 +22,9 @@ FILES = sorted(ROOT.rglob("*.py"))
 MAY = {
     "model": set(),
     "naming": set(),
-    "recording": {"model"},
+    "archive": {"model"},
+    "pcapng": {"model", "archive"},
+    "recording": {"model", "archive"},
     "agent": {"model"},
     "launch": {"model"},
     "journey": {"model", "recording"},
@@ -31,7 +33,8 @@ MAY = {
     "hosts": {"model", "naming"},
     "wiring": {"model", "naming"},
     "refusals": {"model"},
-    "lab": {"launch", "recording", "model", "hosts", "wiring", "naming", "refusals"},
+    "views": {"model", "recording", "hosts", "wiring"},
+    "lab": {"launch", "recording", "model", "hosts", "wiring", "naming", "refusals", "views"},
     "lessons": {"lab", "launch", "recording", "model", "hosts", "wiring"},
     "cli": {"lessons", "lab", "launch", "recording", "model"},
 }
@@ -39,8 +42,9 @@ LAZILY = {
     "lab": {"render", "widgets", "journey"},
     "hosts": {"lab", "journey"},
     "wiring": {"lab"},
-    "recording": {"journey"},
-    "journey": {"widgets"},
+    "views": {"render", "widgets"},
+    "recording": {"journey", "render", "widgets", "pcapng"},
+    "journey": {"render", "widgets"},
 }
 ONLY = {
     "pyroute2": {"agent"},

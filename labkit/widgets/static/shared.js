@@ -128,6 +128,13 @@ function frame(model, el, what) {
       const many = s.lost === 1 ? "1 kernel event was" : `${s.lost} kernel events were`;
       notes.push(`${many} lost: they came too fast. The tables were read again.`);
     }
+    if (s.frames_lost) {
+      const many = s.frames_lost === 1 ? "1 frame was" : `${s.frames_lost.toLocaleString()} frames were`;
+      notes.push(`${many} not captured: they came too fast.`);
+    }
+    if (s.forgotten) {
+      notes.push(`The log keeps the newest: ${s.forgotten.toLocaleString()} older events are forgotten.`);
+    }
     const text = notes.join("\n");
     if (notice.textContent !== text) notice.textContent = text;
     notice.hidden = !text;
