@@ -6,7 +6,7 @@ import bisect
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -201,6 +201,35 @@ class Recording:
             base, events = self._base.copy(), list(self._events)
         archive.write(path, header, list(base.events()) if self.forgotten else [], events)
         return path
+
+    def to_pcapng(
+        self, path: str | Path, comments: Mapping[int, str | Sequence[str]] | None = None
+    ) -> Path:
+        """Writes every frame to a pcapng file, which Wireshark opens.
+
+        Interfaces are named like "nginx-1:eth0", times are nanoseconds. `comments` are written
+        beside the frames, by event number; without them, they are the sentences of the journey.
+
+        Raises LabkitError where the file cannot be written.
+        """
+        from labkit import pcapng
+
+        path = Path(path)
+        given = self._sentences() if comments is None else comments
+        told = {n: [words] if isinstance(words, str) else words for n, words in given.items()}
+        with self._lock:
+            base, events = self._base.copy(), list(enumerate(self._events, self.forgotten))
+        pcapng.write(path, pcapng.Log(self.name, base, events), told)
+        return path
+
+    def _sentences(self) -> dict[int, list[str]]:
+        """What the journey says of each frame, by the frame's number."""
+        found: dict[int, list[str]] = {}
+        for _, step in self.journey().walk():
+            if step.frame is not None:
+                words = f"{step.text} (inferred)" if step.inferred else step.text
+                found.setdefault(step.frame, []).append(words)
+        return found
 
     @classmethod
     def load(cls, path: str | Path) -> Recording:

@@ -54,7 +54,7 @@ def test_the_log_keeps_a_bounded_part_and_says_how_much_is_gone():
     assert len(recording.events) <= 4 * CHECKPOINT
     assert recording.events == given[recording.forgotten :]
     assert f"first {recording.forgotten} forgotten" in repr(recording)
-    assert Tables(Recording("x")).status["forgotten"] == 0
+    assert Tables(Recording("x", live=False)).status["forgotten"] == 0
     view = Tables(recording)
     assert view.status["forgotten"] == recording.forgotten
     view.close()

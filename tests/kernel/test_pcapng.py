@@ -1,0 +1,28 @@
+"""What the kernel sent, as tshark reads it from a pcapng file of ours."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.kernel.conftest import Scene, wait_for
+from tests.unit.test_pcapng import tshark
+
+
+def test_a_ping_in_wireshark(scene: Scene, tmp_path):
+    """Beside tcpdump, which writes the time of its own capture in the same namespace."""
+    lab = scene.lab
+    file = tmp_path / "tcpdump.pcap"
+    job = scene.nginx2.start(f"tcpdump -Z root -i eth0 -U -w {file} --time-stamp-precision=nano -n")
+    wait_for(lambda: "listening on" in job.output)
+    assert scene.nginx1.ping(scene.nginx2, count=3)
+    wait_for(lambda: file.exists() and len(tshark(file, "frame.time_epoch")) >= 8)
+    job.stop()
+    path = lab.recording.to_pcapng(tmp_path / "ours.pcapng", {})
+    fields = ("frame.interface_name", "_ws.col.Protocol", "frame.time_epoch")
+    rows = [[cell[0] for cell in row] for row in tshark(path, *fields)]
+    hops = Counter(row[0] for row in rows if row[1] == "ICMP")
+    v1, v2 = (f"machine:{port.name}" for port in scene.docker0.ports)
+    assert hops == {"nginx-1:eth0": 6, v1: 6, v2: 6, "nginx-2:eth0": 6}
+    theirs = {row[0][0] for row in tshark(file, "frame.time_epoch")}
+    ours = {row[2] for row in rows if row[0] == "nginx-2:eth0"}
+    assert theirs <= ours, "the same frames, to the nanosecond"
