@@ -22,19 +22,18 @@ from labkit.model.operations import MACHINE
 from labkit.model.state import State
 from labkit.recording import Recording
 from labkit.refusals import kernel_error
+from labkit.views import Views
 from labkit.wiring import Bridge, Cable
 
 if TYPE_CHECKING:
     import types
-
-    import graphviz
 
 _ADDITIVE = (op.AddHost, op.AddBridge, op.AddCable, op.AddRoute)
 _open: dict[str, Lab] = {}
 """The labs of this notebook kernel by name: a new one replaces the old."""
 
 
-class Lab:
+class Lab(Views):
     """A network of real Linux namespaces, private to this notebook.
 
     A lab of the same name that is still open in this kernel is closed first. `launcher`
@@ -333,33 +332,6 @@ class Lab:
     def agent_pid(self) -> int:
         """The process id of the lab's outermost process."""
         return self._connection.process.pid
-
-    def diagram(self) -> graphviz.Graph:
-        """The topology as it is now, as a still picture."""
-        from labkit.render.dot import diagram
-
-        return diagram(self._state(None))
-
-    def watch(self, *things: Host | Bridge) -> Any:
-        """Live ARP and CAM tables of those hosts and bridges; of all of them without arguments."""
-        from labkit.widgets import Tables
-
-        selection = []
-        for thing in things:
-            if not isinstance(thing, Host | Bridge):
-                raise LabkitError(
-                    f"{thing!r} has no tables to watch.", hint="Name hosts and bridges of the lab."
-                )
-            if isinstance(thing, Host):
-                selection.append(("host", thing.name))
-            else:
-                selection.append(("bridge", thing.interface))
-        return Tables(self.recording, selection or None)
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        from labkit.widgets import Topology
-
-        return Topology(self.recording)._repr_mimebundle_(**options)
 
     def __repr__(self) -> str:
         if self._connection.closed:

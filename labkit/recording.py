@@ -17,6 +17,7 @@ from labkit.model.state import State
 
 if TYPE_CHECKING:
     from labkit.journey import Journey
+    from labkit.widgets import Timeline
 
 LIMIT = 400_000
 """Events that a log keeps: when there are more, it lets go of its oldest quarter."""
@@ -163,6 +164,18 @@ class Recording:
             rows = zip(self._times[begin:], self._events[begin:], strict=True)
             return first, list(rows)
 
+    def beside(self, at: int, kinds: tuple[type, ...], *, later: bool) -> tuple[int, Event] | None:
+        """The nearest event of those kinds later than a time, or else earlier, with its time."""
+        with self._lock:
+            if later:
+                places = range(bisect.bisect_right(self._times, at), len(self._times))
+            else:
+                places = range(bisect.bisect_left(self._times, at) - 1, -1, -1)
+            for place in places:
+                if isinstance(self._events[place], kinds):
+                    return self._times[place], self._events[place]
+        return None
+
     @property
     def begins(self) -> int:
         """The time (nanoseconds since the epoch) from which on the log is kept; 0 when empty."""
@@ -182,6 +195,12 @@ class Recording:
         from labkit.journey.build import build
 
         return build(self, start, end)
+
+    def timeline(self) -> Timeline:
+        """The topology and the tables at any instant: a slider over the whole session."""
+        from labkit.widgets import Timeline
+
+        return Timeline(self)
 
     def now(self) -> int:
         """The time that "now" means: the clock's while live, the last event's when recorded."""

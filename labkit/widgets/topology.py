@@ -12,6 +12,7 @@ from labkit.model.state import State
 from labkit.recording import Recording
 from labkit.render.layout import layout
 from labkit.widgets.live import LiveView, static
+from labkit.widgets.replay import Replay
 
 NAMED = 8
 """How many ports of a bridge, or ends without carrier, the summary names; the rest are counted."""
@@ -36,7 +37,7 @@ class Topology(LiveView):
         help="Packets received and sent so far, by end (namespace/index)."
     ).tag(sync=True)
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording | Replay) -> None:
         self._shape: object = None
         self._layout: dict[str, Any] = {}
         super().__init__(recording)
