@@ -17,6 +17,9 @@ from labkit.widgets.replay import Replay
 NAMED = 8
 """How many ports of a bridge, or ends without carrier, the summary names; the rest are counted."""
 
+KEPT = 32
+"""Layouts that are kept: a timeline goes to and fro between them."""
+
 
 class Topology(LiveView):
     """Hosts, bridges with their ports, and cables; link state and traffic as they change."""
@@ -38,23 +41,23 @@ class Topology(LiveView):
     ).tag(sync=True)
 
     def __init__(self, recording: Recording | Replay) -> None:
-        self._shape: object = None
-        self._layout: dict[str, Any] = {}
+        self._layouts: dict[str, dict[str, Any]] = {}
         super().__init__(recording)
 
     def picture(self, state: State) -> dict[str, Any]:
-        """Positions (found again only when the shape has changed) and link states."""
+        """Positions (found once for each shape) and link states."""
         shape = _shape(state)
-        if shape != self._shape:
-            self._layout = layout(state)
-            self._shape = shape
+        if shape not in self._layouts:
+            while len(self._layouts) >= KEPT:
+                del self._layouts[next(iter(self._layouts))]
+            self._layouts[shape] = layout(state)
         links = {
             f"{netns}/{index}": [link.is_up, link.has_carrier, link.port_state]
             for netns, space in state.namespaces.items()
             for index, link in space.links.items()
             if link.peer_netns is not None or link.master is not None
         }
-        return {"layout": self._layout, "links": links, "summary": self.text(state)}
+        return {"layout": self._layouts[shape], "links": links, "summary": self.text(state)}
 
     def extras(self, state: State) -> dict[str, Any]:
         """The counters: they change with every packet, and the picture does not."""
@@ -90,9 +93,9 @@ class Topology(LiveView):
         return " ".join(parts)
 
 
-def _shape(state: State) -> object:
+def _shape(state: State) -> str:
     """What the layout depends on."""
-    return [
+    parts: list[object] = [
         (
             netns,
             [
@@ -102,7 +105,8 @@ def _shape(state: State) -> object:
             sorted((k, tuple(v)) for k, v in space.addresses.items()),
         )
         for netns, space in state.namespaces.items()
-    ] + [(host.name, host.netns) for host in state.hosts.values()]
+    ]
+    return repr(parts + [(host.name, host.netns) for host in state.hosts.values()])
 
 
 def _some(names: list[str]) -> str:
