@@ -168,7 +168,7 @@ function render({ model, el }) {
       if (grid.children[index] !== view.wrap) {
         grid.insertBefore(view.wrap, grid.children[index] ?? null);
       }
-      updateTable(view, table, say, left, Boolean(model.get("status").moment));
+      updateTable(view, table, say, left, Boolean(model.get("status").moment || model.get("status").recorded));
     });
     nameQuiet(tables.filter((table) => !stays(table)));
     started = true;

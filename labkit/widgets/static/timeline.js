@@ -51,9 +51,9 @@ function render({ model, el }) {
     made.addEventListener("click", action);
     return made;
   };
-  button("⏮", "back to the event before (left arrow)", () => step(-1));
+  button("‹ back", "back to the event before (left arrow)", () => step(-1));
   const play = button("▶", "play (space)", () => toggle());
-  button("⏭", "on to the next event (right arrow)", () => step(1));
+  button("next ›", "on to the next event (right arrow)", () => step(1));
   const speed = make(controls, "select");
   speed.setAttribute("aria-label", "speed");
   for (const times of SPEEDS) make(speed, "option", "", `${times}×`).value = times;
@@ -150,7 +150,7 @@ function render({ model, el }) {
         seek(null);
       } else seek(at);
     }, STILL.matches ? 500 : 50);
-    play.textContent = "⏸";
+    play.textContent = "❚❚";
     play.setAttribute("aria-label", play.title = "pause (space)");
     show();
   }
