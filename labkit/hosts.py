@@ -9,6 +9,7 @@ import math
 import re
 import shlex
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +21,7 @@ from labkit.model import wire
 from labkit.model.values import Interface, Neighbour, Route, Table
 
 if TYPE_CHECKING:
+    from labkit.journey import Journey
     from labkit.lab import Lab
 
 TIMEOUT = 60.0
@@ -86,10 +88,18 @@ class Job:
 class Ping:
     """What a real `ping` reported. True when every request was answered."""
 
-    def __init__(self, source: str, target: str, output: str) -> None:
+    def __init__(
+        self,
+        source: str,
+        target: str,
+        output: str,
+        tell: Callable[[Ping], Journey],
+    ) -> None:
         self.source = source
         self.target = target
         self.output = output
+        self._tell = tell
+        self._journey: Journey | None = None
         counts = re.search(r"(\d+) packets transmitted, (\d+) (?:packets )?received", output)
         self.sent = int(counts[1]) if counts else 0
         self.received = int(counts[2]) if counts else 0
@@ -97,6 +107,13 @@ class Ping:
 
     def __bool__(self) -> bool:
         return 0 < self.sent <= self.received
+
+    @property
+    def journey(self) -> Journey:
+        """What happened to its packets, step by step, each with its evidence."""
+        if self._journey is None:
+            self._journey = self._tell(self)
+        return self._journey
 
     def __repr__(self) -> str:
         if not self.sent:
@@ -247,8 +264,26 @@ class Host:
         if count > 1:
             argv[1:1] = ["-i", "0.2"]
         limit = int(count) * (timeout + 1) + 10
+        recording = self.lab.recording
+        begins = time.time_ns()
+        self.lab._request(wire.Lookup, netns=self.netns, destination=address)
         got = self.lab._spawn(self, argv, timeout=math.ceil(limit))
-        return Ping(self.name, address, got.stdout + got.stderr)
+        ends = recording.state().at
+
+        def tell(ping: Ping) -> Journey:
+            from labkit.journey.build import Question, build
+
+            question = Question(
+                host=self.name,
+                netns=self.netns,
+                target=address,
+                sent=ping.sent,
+                received=ping.received,
+                output=ping.output,
+            )
+            return build(recording, begins, ends, question=question, title=repr(ping))
+
+        return Ping(self.name, address, got.stdout + got.stderr, tell)
 
     def serve(self, port: int = 80) -> Job:
         """Starts a real nginx whose page names this host; returns when it listens.

@@ -20,9 +20,9 @@ from labkit.model import wire
 from labkit.model.commands import Commands
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
+from labkit.notebook import InNotebook
 from labkit.recording import Recording
 from labkit.refusals import kernel_error
-from labkit.views import Views
 from labkit.wiring import Bridge, Cable
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _open: dict[str, Lab] = {}
 """The labs of this notebook kernel by name: a new one replaces the old."""
 
 
-class Lab(Views):
+class Lab(InNotebook):
     """A network of real Linux namespaces, private to this notebook.
 
     A lab of the same name that is still open in this kernel is closed first. `launcher`
@@ -56,13 +56,14 @@ class Lab(Views):
         self._cables: list[Cable] = []
         self._batch: list[op.Operation] | None = None
         self._taken: set[naming.IP] | None = None
-        self._connection = connection.Connection(chosen, self.recording.append)
+        self._connection = connection.Connection(chosen, self.recording.append, name)
         _open[name] = self
         try:
             self._request(wire.Hello)
         except LabkitError:
             self.close()
             raise
+        self._add_magics()
 
     # Building
 

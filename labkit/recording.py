@@ -146,6 +146,15 @@ class Recording:
             hint=f"It has {first} to {end - 1}." if end > first else "It is empty.",
         )
 
+    def number_of(self, event: Event) -> int | None:
+        """The number of an event that a state holds; None for one that is not of this log."""
+        with self._lock:
+            # The log's times never step back, and none is before its event's own.
+            for number in range(bisect.bisect_left(self._times, event.at), len(self.events)):
+                if self.events[number] is event:
+                    return number
+        return None
+
     def between(self, start: int, end: int) -> list[tuple[int, Event]]:
         """The events of a time (nanoseconds since the epoch), each with its number."""
         with self._lock:

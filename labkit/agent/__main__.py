@@ -66,7 +66,7 @@ class Agent:
         self._selector.register(0, selectors.EVENT_READ, self._read)
         if watched is not None:
             self._selector.register(watched, selectors.EVENT_READ, self.end)
-        self._ready = False
+        self._ready = self._heeding = False
 
     def _start(self) -> None:
         """The slow part (importing pyroute2), after the first request has been answered."""
@@ -78,7 +78,6 @@ class Agent:
 
         self._spaces = Namespaces(self._output.put)
         self._capture = self._spaces.capture
-        self._selector.register(self._capture, selectors.EVENT_READ, self._captured)
         self._inspector = Inspector(self._spaces, self._output.put)
         self._monitor = Monitor(self._spaces, self._output.put)
         self._selector.register(self._monitor.socket, selectors.EVENT_READ, self._monitor.flush)
@@ -105,6 +104,7 @@ class Agent:
             self._output.flush()
             wait = max(0.0, next_tick - time.monotonic())
             if self._ready:
+                self._heed()
                 due = self._processes.tick()
                 wait = wait if due is None else min(wait, due)
             for key, _ in self._selector.select(0 if self._requests else wait):
@@ -112,16 +112,18 @@ class Agent:
             while self._requests:
                 self._serve(self._requests.pop(0))
             if self._ready and time.monotonic() >= next_tick:
-                if self._capture.is_spent:  # it was let go of, see _captured
-                    self._selector.register(self._capture, selectors.EVENT_READ, self._captured)
                 self._capture.tick()
                 self._monitor.tick()
                 next_tick = time.monotonic() + TICK
 
-    def _captured(self) -> None:
-        self._capture.read()
-        if self._capture.is_spent:
-            self._selector.unregister(self._capture)
+    def _heed(self) -> None:
+        """Listens to the capture while it has a budget: what it may not read would wake us on."""
+        if self._capture.is_spent == self._heeding:
+            self._heeding = not self._heeding
+            if self._heeding:
+                self._selector.register(self._capture, selectors.EVENT_READ, self._capture.read)
+            else:
+                self._selector.unregister(self._capture)
 
     def _flush(self) -> None:
         """Everything that the kernel has done so far is told."""
@@ -210,7 +212,12 @@ class Agent:
                 return None
             case wire.JobOutput():
                 self._processes.reap()
-                return self._processes.get(request.job).result()
+                job = self._processes.get(request.job)
+                if not request.take:
+                    return job.result()
+                if job.exit_code is not None:
+                    self._processes.forget(job)
+                return job.take_result()
             case wire.StopJob():
                 job = self._processes.get(request.job)
                 if job.exit_code is None:
@@ -256,15 +263,16 @@ class Agent:
     def _spawn(self, request: wire.Spawn) -> Any:
         self._monitor.wake(request.netns)
         job = self._processes.start(request)
-        self._output.put(
-            ev.ProcessStarted(
-                at=time.time_ns(),
-                netns=request.netns,
-                job=job.number,
-                host=request.host,
-                command=" ".join(request.argv),
+        if not request.quiet:
+            self._output.put(
+                ev.ProcessStarted(
+                    at=time.time_ns(),
+                    netns=request.netns,
+                    job=job.number,
+                    host=request.host,
+                    command=" ".join(request.argv),
+                )
             )
-        )
         if not request.wait:
             return job.result()
 
@@ -279,9 +287,10 @@ class Agent:
 
     def _ended(self, job: Any) -> None:
         self._flush()  # what it did comes before its end
-        self._output.put(
-            ev.ProcessEnded(at=time.time_ns(), job=job.number, exit_code=job.exit_code)
-        )
+        if not job.quiet:
+            self._output.put(
+                ev.ProcessEnded(at=time.time_ns(), job=job.number, exit_code=job.exit_code)
+            )
 
 
 def main() -> None:

@@ -31,6 +31,8 @@ BATCH = 64
 """Frames read in one system call."""
 ROUND = 4096
 """Frames read before requests have their turn again."""
+FEW = 256
+"""The same while the kernel is dropping frames."""
 BUFFER = 4 << 20
 
 SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
@@ -170,6 +172,7 @@ class Capture:
         self._left: float = BURST
         self._refilled = time.monotonic()
         self._heard: set[int] = set()
+        self._is_losing = False
 
     def fileno(self) -> int:
         """Readable when a frame waits."""
@@ -200,15 +203,20 @@ class Capture:
         return self._left < 1
 
     def read(self, most: int = ROUND) -> None:
-        """Emits frames that wait, at most so many of each socket, and no more than the budget."""
+        """Emits frames that wait: at most about so many, and no more than the budget.
+
+        Where frames are being lost anyhow, few: whoever waits for an answer comes first.
+        """
+        if self._is_losing:
+            most = min(most, FEW)
         while not self.is_spent:
             ready = self._epoll.poll(0)
             if not ready:
                 return
-            read = sum(self._take(fd, most) for fd, _ in ready)
-            most -= max(read, 1)
-            if most <= 0:
-                return
+            for fd, _ in ready:
+                most -= max(self._take(fd, most), 1)
+                if most <= 0:
+                    return
 
     def _take(self, fd: int, most: int) -> int:
         netns, _ = self._sockets[fd]
@@ -229,11 +237,13 @@ class Capture:
         now = time.monotonic()
         self._left = min(BURST, self._left + (now - self._refilled) * RATE)
         self._refilled = now
+        self._is_losing = False
         for fd in self._heard:
             netns, opened = self._sockets[fd]
             # Reading the statistics sets them to 0, packet(7).
             seen = opened.getsockopt(SOL_PACKET, PACKET_STATISTICS, _STATISTICS.size)
             dropped = _STATISTICS.unpack(seen)[1]
             if dropped:
+                self._is_losing = True
                 self._emit(ev.Lost(at=time.time_ns(), what="frames", count=dropped, netns=netns))
         self._heard.clear()

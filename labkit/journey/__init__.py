@@ -84,12 +84,16 @@ class Journey(Sequence[Step]):
 
     __repr__ = __str__
 
+    def after(self, step: Step) -> float:
+        """Milliseconds from the journey's first step to this one."""
+        return (step.at - self._steps[0].at) / 1e6
+
     def _lines(self) -> Iterator[str]:
         yield self.title
         numbers = itertools.count(1)
         for depth, step in self.walk():
             mark = " (inferred)" if step.inferred else ""
-            after = f"{(step.at - self.begins) / 1e6:9.3f} ms"
+            after = f"{self.after(step):9.3f} ms"
             place = f"{step.host} {step.interface}" if step.interface else step.host
             indent = "   " * depth
             yield f"{next(numbers):3d} {after}  {indent}{step.kind} · {place}: {step.text}{mark}"
@@ -116,7 +120,7 @@ class Journey(Sequence[Step]):
         for number, (depth, step) in enumerate(self.walk(), 1):
             cells = (
                 str(number),
-                f"{(step.at - self.begins) / 1e6:.3f} ms",
+                f"{self.after(step):.3f} ms",
                 f"{step.host} {step.interface}" if step.interface else step.host,
                 step.kind,
                 f"{'↳ ' * depth}{step.text}{' (inferred)' if step.inferred else ''}",

@@ -45,7 +45,7 @@ class Spawn(_Request, frozen=True, kw_only=True, tag=True):
 
     With `wait` the reply comes when the command has ended (`CommandResult`), else as soon
     as it runs (its job number). `timeout` is in seconds; `files` are written first, below
-    the lab's private /run.
+    the lab's private /run. A `quiet` command is in no event: what it changes is still told.
     """
 
     netns: str
@@ -54,6 +54,7 @@ class Spawn(_Request, frozen=True, kw_only=True, tag=True):
     wait: bool = True
     timeout: float | None = None
     files: dict[str, str] = {}
+    quiet: bool = False
 
 
 class Lookup(_Request, frozen=True, kw_only=True, tag=True):
@@ -73,9 +74,14 @@ class Inspect(_Request, frozen=True, kw_only=True, tag=True):
 
 
 class JobOutput(_Request, frozen=True, kw_only=True, tag=True):
-    """What a job has printed so far, and whether it still runs."""
+    """What a job has printed so far, and whether it still runs.
+
+    With `take` what is told is not kept: the next answer goes on from there, and a job that
+    has ended is let go of.
+    """
 
     job: int
+    take: bool = False
 
 
 class StopJob(_Request, frozen=True, kw_only=True, tag=True):

@@ -18,7 +18,7 @@
 # Run a cell with <kbd>Shift</kbd>+<kbd>Enter</kbd>.
 
 # %%
-from labkit import Lab
+from labkit import Lab, check, hint, solution
 
 lab = Lab("docker0")
 lab
@@ -165,14 +165,56 @@ nginx1.ping(nginx2, count=3)
 # %% [markdown] tags=["en"]
 # ## Your turn
 #
-# 1. Flush the switch's memory with `docker0.flush()` and ping again. Which table refills, which
-#    was never empty?
-# 2. Ping an address that nobody has: `nginx1.ping("172.17.0.99")`. What does nginx-1's table say
-#    while it waits, and what afterwards?
-# 3. Plug in a third container and let it ping the first.
+# Three exercises. `check("…")` says how far you are, from what the kernel shows, whatever your way
+# there. `hint("…")` helps, three times, each time more; `solution("…")` shows one way.
+#
+# **refill**: Flush the switch's memory, and ping again. Which table refills, which was never empty?
 
 # %%
+# solution: refill
+docker0.flush()
+nginx1.ping(nginx2)
+# wrong: refill
+docker0.flush()
+# wrong: refill
+nginx1.ping(nginx2)
+# end: refill
 
+# %%
+check("refill")
+
+# %% [markdown] tags=["en"]
+# **nobody**: Ping an address of docker0's network that nobody has. What does nginx-1's table say while
+# it waits, and what afterwards?
+
+# %%
+# solution: nobody
+nginx1.ping("172.17.0.99")
+# wrong: nobody
+nginx1.ping(nginx2)
+# wrong: nobody
+nginx1.ping("10.0.0.99")
+# end: nobody
+
+# %%
+check("nobody")
+
+# %% [markdown] tags=["en"]
+# **third-container**: Plug in a third container that nginx-1 can reach.
+
+# %%
+# solution: third-container
+nginx3 = lab.host("nginx-3")
+lab.cable(nginx3, docker0, "172.17.0.4/16")
+# wrong: third-container
+nginx3 = lab.host("nginx-3")
+lab.cable(nginx3, docker0, "10.0.0.4/16")
+# wrong: third-container
+nginx3 = lab.host("nginx-3")
+# end: third-container
+
+# %%
+check("third-container")
 
 # %% [markdown] tags=["en"]
 # ## What just happened, as commands

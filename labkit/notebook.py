@@ -1,8 +1,9 @@
-"""What a lab shows: the topology, the tables, and the session in time."""
+"""What a lab is in a notebook: its pictures, its checks, the magics that it brings along."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, cast
 
 from labkit.errors import LabkitError
 from labkit.hosts import Host
@@ -13,16 +14,16 @@ from labkit.wiring import Bridge
 if TYPE_CHECKING:
     import graphviz
 
+    from labkit.lab import Lab
+    from labkit.lessons.exercise import Checked
+    from labkit.lessons.mystery import Mystery
     from labkit.widgets import Timeline
 
 
-class Views:
-    """The part of a lab that looks at its recording."""
+class InNotebook:
+    """The part of `Lab` that faces the notebook. What it needs is imported when it is asked for."""
 
     recording: Recording
-
-    def _state(self, netns: str | None) -> State:
-        raise NotImplementedError
 
     def diagram(self) -> graphviz.Graph:
         """The topology as it is now, as a still picture."""
@@ -50,7 +51,33 @@ class Views:
         """The topology and the tables at any instant: a slider over the whole session."""
         return self.recording.timeline()
 
+    def check(self, name: str) -> Checked:
+        """Whether an exercise is done: passed, not yet, or could not tell. Raises LabkitError."""
+        from labkit.lessons.exercise import check
+
+        return check(name, lab=cast("Lab", self))
+
+    @staticmethod
+    def mystery(seed: int, *, launcher: str | None = None) -> Mystery:
+        """A fresh small network with a fault in it, to be found and mended.
+
+        The same seed plants the same fault. Raises LabkitError.
+        """
+        from labkit.lessons.mystery import Mystery
+
+        return Mystery(seed, launcher=launcher)
+
     def _repr_mimebundle_(self, **options: Any) -> Any:
         from labkit.widgets import Topology
 
         return Topology(self.recording)._repr_mimebundle_(**options)
+
+    def _add_magics(self) -> None:
+        """Brings `%on` and `%%on` along, where this is a notebook (or IPython)."""
+        if "IPython" in sys.modules:
+            from labkit.lessons.magics import register_here
+
+            register_here()
+
+    def _state(self, netns: str | None) -> State:
+        raise NotImplementedError
