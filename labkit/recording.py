@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 from labkit import archive
 from labkit.errors import LabkitError
 from labkit.model.events import Event, Frame
+from labkit.model.operations import MACHINE
 from labkit.model.state import State
 
 if TYPE_CHECKING:
     from labkit.journey import Journey
+    from labkit.render.chart import Picture
     from labkit.widgets import Timeline
+    from labkit.wiring import Bridge
 
 LIMIT = 400_000
 """Events that a log keeps: when there are more, it lets go of its oldest quarter."""
@@ -211,6 +214,58 @@ class Recording:
 
         return Timeline(self)
 
+    def lanes(
+        self, start: int | None = None, end: int | None = None, *, style: str = "both"
+    ) -> Picture:
+        """The events of a time as a diagram: a lane for each host and bridge.
+
+        Times are nanoseconds since the epoch; without them, it is the whole recording. `style`
+        is "light", "dark", or "both", which has no background and reads on either.
+
+        Raises LabkitError for a time that is empty.
+        """
+        from labkit.render import lanes
+
+        start, end = self._span(start, end)
+        rows = self.between(start, end)
+        return lanes.draw(self.state(start - 1), rows, start, end, name=self.name, style=style)
+
+    def ageing(
+        self,
+        bridge: Bridge | str,
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        style: str = "both",
+    ) -> Picture:
+        """How the rows of a bridge's CAM table aged: learned, refreshed by frames, aged out.
+
+        Times and `style` are as for `lanes`. Raises LabkitError.
+        """
+        from labkit.render import ageing
+
+        start, end = self._span(start, end)
+        name = bridge if isinstance(bridge, str) else bridge.interface
+        link = self.state(end).space(MACHINE).link_named(name)
+        if link is None or link.kind != "bridge":
+            raise LabkitError(
+                f"There is no bridge {name!r} at that time.",
+                hint="Name a bridge of the lab, as lab.bridges lists them.",
+            )
+        rows = self.between(start, end)
+        return ageing.draw(self.state(start - 1), rows, start, end, link.index, style=style)
+
+    def _span(self, start: int | None, end: int | None) -> tuple[int, int]:
+        """A time's two ends, within what the log keeps."""
+        first = self.begins if start is None else max(start, self.begins)
+        last = self.now() if end is None else min(end, self.now())
+        if first >= last:
+            raise LabkitError(
+                "Nothing is recorded in that time.",
+                hint=f"The recording goes from {self.begins} to {self.now()}.",
+            )
+        return first, last
+
     def now(self) -> int:
         """The time that "now" means: the clock's while live, the last event's when recorded."""
         if self.live and self._now.closed is None:
@@ -254,9 +309,9 @@ class Recording:
         """What the journey says of each frame, by the frame's number."""
         found: dict[int, list[str]] = {}
         for _, step in self.journey().walk():
-            if step.frame is not None:
-                words = f"{step.text} (inferred)" if step.inferred else step.text
-                found.setdefault(step.frame, []).append(words)
+            words = f"{step.text} (inferred)" if step.inferred else step.text
+            for number in {*(() if step.frame is None else (step.frame,)), *step.evidence}:
+                found.setdefault(number, []).append(words)
         return found
 
     @classmethod

@@ -16,6 +16,7 @@ from labkit.model.state import State
 
 if TYPE_CHECKING:
     from labkit.recording import Recording
+    from labkit.render.chart import Picture
 
 __all__ = ["Finding", "Journey", "Move", "Row", "Step"]
 
@@ -78,6 +79,24 @@ class Journey(Sequence[Step]):
 
             self._states = states(self)
         return self._states[index + 1]
+
+    def sequence(self, *, style: str = "both") -> Picture:
+        """The journey as a sequence chart: time goes down, interfaces are side by side.
+
+        `style` is "light", "dark", or "both", which has no background and reads on either.
+        Raises LabkitError for another.
+        """
+        from labkit.journey.packets import in_short
+        from labkit.render import sequence
+
+        rows = [
+            sequence.Row(step, in_short(self.recording.event(step.frame)))
+            if step.frame is not None
+            else sequence.Row(step, "")
+            for _, step in self.walk()
+        ]
+        state = self.recording.state(self.ends)
+        return sequence.draw(rows, state, self.begins, title=self.title, style=style)
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
