@@ -111,9 +111,6 @@ def collect(state: State, rows: Sequence[tuple[int, ev.Event]], start: int, end:
         owner.neighbours.setdefault(event.address, []).append(span)
         open_rows[key] = span
 
-    for host in state.hosts.values():
-        if host.netns == host.name and host.name != MACHINE:
-            lane(host.name, "host")
     for space in list(state.namespaces.values()):
         for row in space.neighbours.values():
             begin(row, start)
@@ -151,6 +148,9 @@ def collect(state: State, rows: Sequence[tuple[int, ev.Event]], start: int, end:
             case _:
                 pass
         state.apply(event)
+    for host in state.hosts.values():
+        if host.netns == host.name and host.name != MACHINE:
+            lane(host.name, "host")
     names = list(state.hosts)
     order = {"bridge": -2, MACHINE: -1}  # then the hosts in the order in which they were made
     return sorted(

@@ -26,3 +26,18 @@ def test_a_ping_in_wireshark(scene: Scene, tmp_path):
     theirs = {row[0][0] for row in tshark(file, "frame.time_epoch")}
     ours = {row[2] for row in rows if row[0] == "nginx-2:eth0"}
     assert theirs <= ours, "the same frames, to the nanosecond"
+
+
+def test_the_journeys_sentences_are_beside_the_frames(scene: Scene, tmp_path):
+    journey = scene.nginx1.ping(scene.nginx2).journey
+    rows = tshark(
+        scene.lab.recording.to_pcapng(tmp_path / "x.pcapng"),
+        "frame.interface_name", "frame.comment",
+    )  # fmt: skip
+    told = {words for _, comments in rows for words in comments}
+    asked = next(step for step in journey if step.kind == "arp-request")
+    flood = next(step for step in journey if step.kind == "flood")
+    assert asked.text in told
+    places = [name for (name,), comments in rows if flood.text in comments]
+    ports = {f"machine:{port.name}" for port in scene.docker0.ports}
+    assert ports <= set(places), "where it came in, and the copy that went out"
