@@ -35,8 +35,15 @@ LONGEST = 0xFFFF
 class Log:
     """What is written: a part of a log, and the state that it begins with."""
 
-    def __init__(self, name: str, base: State, events: Sequence[tuple[int, Event]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        base: State,
+        events: Sequence[tuple[int, Event]],
+        remarks: Sequence[str] = (),
+    ) -> None:
         self.name = name
+        self.remarks = remarks
         self.base = base
         self.events = events
         self.forgotten = events[0][0] if events else 0
@@ -52,7 +59,7 @@ def write(path: Path, log: Log, comments: Mapping[int, Sequence[str]]) -> None:
     for _, event in log.events:
         if isinstance(event, Lost) and event.what == "frames":
             lost[event.netns] += event.count or 1
-    told = [f"labkit recording of {log.name}"]
+    told = [f"labkit recording of {log.name}", *log.remarks]
     told += [
         f"{count} frames were not captured in {netns or 'the lab'}: they came too fast"
         for netns, count in lost.items()

@@ -297,22 +297,18 @@ class Recording:
         """
         from labkit import pcapng
 
-        path = Path(path)
-        given = self._sentences() if comments is None else comments
-        told = {n: [words] if isinstance(words, str) else words for n, words in given.items()}
+        remarks: list[str] = []
+        if comments is None:
+            journey = self.journey()
+            comments = journey.comments()
+            if journey.left_out:
+                remarks.append(f"{journey.left_out} frames have no comment: there are too many")
+        told = {n: [words] if isinstance(words, str) else words for n, words in comments.items()}
         with self._lock:
             base, events = self._base.copy(), list(enumerate(self._events, self.forgotten))
-        pcapng.write(path, pcapng.Log(self.name, base, events), told)
+        path = Path(path)
+        pcapng.write(path, pcapng.Log(self.name, base, events, remarks), told)
         return path
-
-    def _sentences(self) -> dict[int, list[str]]:
-        """What the journey says of each frame, by the frame's number."""
-        found: dict[int, list[str]] = {}
-        for _, step in self.journey().walk():
-            words = f"{step.text} (inferred)" if step.inferred else step.text
-            for number in {*(() if step.frame is None else (step.frame,)), *step.evidence}:
-                found.setdefault(number, []).append(words)
-        return found
 
     @classmethod
     def load(cls, path: str | Path) -> Recording:

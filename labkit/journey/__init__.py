@@ -80,6 +80,16 @@ class Journey(Sequence[Step]):
             self._states = states(self)
         return self._states[index + 1]
 
+    def comments(self) -> dict[int, list[str]]:
+        """What is said of each event that is a step's frame or evidence, by the event's number."""
+        found: dict[int, list[str]] = {}
+        for _, step in self.walk():
+            words = f"{step.text} (inferred)" if step.inferred else step.text
+            frame = () if step.frame is None else (step.frame,)
+            for number in dict.fromkeys((*frame, *step.evidence)):
+                found.setdefault(number, []).append(words)
+        return found
+
     def sequence(self, *, style: str = "both") -> Picture:
         """The journey as a sequence chart: time goes down, interfaces are side by side.
 

@@ -188,7 +188,9 @@ class State:
 
     def _set_fdb(self, event: ev.FdbSet) -> None:
         fdb = self.space(event.netns).fdb
-        if event.kind == "learned":  # a MAC is learned at one port only: this row replaces another
+        same = fdb.get((event.bridge, event.port, event.mac, event.vlan))
+        # A MAC is learned at one port only: this row replaces another.
+        if event.kind == "learned" and (same is None or same.kind != "learned"):
             for key in [
                 key
                 for key, row in fdb.items()

@@ -19,6 +19,7 @@ class Replay:
         self.recording = recording
         self.at: int | None = None
         self._origin = 0
+        self._last: tuple[int, int, State] | None = None
 
     @property
     def name(self) -> str:
@@ -48,8 +49,13 @@ class Replay:
         return "" if self.at is None else f"as of {seconds(self.at - self.origin)}"
 
     def state(self) -> State:
-        """The state at that instant."""
-        return self.recording.state(self.at)
+        """The state at that instant; several views ask for the same, and it is found once."""
+        at, last = self.at, self._last
+        if at is None:
+            return self.recording.state()
+        if last is None or last[:2] != (at, len(self.recording)):
+            last = self._last = (at, len(self.recording), self.recording.state(at))
+        return last[2].copy()
 
     def now(self) -> int:
         """The instant that "now" means, nanoseconds since the epoch."""

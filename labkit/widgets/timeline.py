@@ -43,6 +43,7 @@ class Scrubber(LiveView):
     def __init__(self, replay: Replay, moved: Callable[[], None]) -> None:
         self._density = Density()
         self._next = 0
+        self._columns: tuple[tuple[int, int, int], list[list[int]]] | None = None
         self._moved = moved
         super().__init__(replay)
         self.observe(self._seek, "position")
@@ -79,10 +80,13 @@ class Scrubber(LiveView):
         self._next = first + len(rows)
         self._density.take(rows)
         begins, end = replay.recording.begins, replay.recording.now()
+        known = (self._next, begins, end)
+        if self._columns is None or self._columns[0] != known:
+            self._columns = (known, self._density.columns(begins, end, COLUMNS))
         return {
             "first": begins - replay.origin,
             "end": end - replay.origin,
-            "columns": self._density.columns(begins, end, COLUMNS),
+            "columns": self._columns[1],
             "summary": f"{seconds(end - begins)} of events.",
         }
 
