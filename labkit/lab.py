@@ -15,7 +15,6 @@ from labkit import naming
 from labkit.errors import CommandError, KernelError, LabkitError
 from labkit.hosts import Host
 from labkit.launch import connection, launchers
-from labkit.model import events as ev
 from labkit.model import operations as op
 from labkit.model import wire
 from labkit.model.commands import Commands
@@ -324,8 +323,7 @@ class Lab(InNotebook):
     @property
     def commands(self) -> Commands:
         """What was done so far, as the commands that do the same: a shell script as text."""
-        applied = [e.operation for e in self.recording.events if isinstance(e, ev.Applied)]
-        return Commands.of(applied)
+        return Commands.of(event.operation for event in self.recording.state().applied)
 
     @property
     def agent_pid(self) -> int:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from labkit.lab import Lab
     from labkit.lessons.exercise import Checked
     from labkit.lessons.mystery import Mystery
+    from labkit.render.chart import Picture
+    from labkit.widgets import Timeline
 
 
 class InNotebook:
@@ -55,6 +57,16 @@ class InNotebook:
         from labkit.journey.during import During
 
         return During(self.recording, lambda: cast("Lab", self)._state(None))
+
+    def timeline(self) -> Timeline:
+        """The topology and the tables at any instant: a slider over the whole session."""
+        return self.recording.timeline()
+
+    def lanes(
+        self, start: int | None = None, end: int | None = None, *, style: str = "both"
+    ) -> Picture:
+        """The events of a time as a diagram, a lane a host: see `Recording.lanes`."""
+        return self.recording.lanes(start, end, style=style)
 
     def check(self, name: str) -> Checked:
         """Whether an exercise is done: passed, not yet, or could not tell. Raises LabkitError."""

@@ -22,7 +22,9 @@ FILES = sorted(ROOT.rglob("*.py"))
 MAY = {
     "model": set(),
     "naming": set(),
-    "recording": {"model"},
+    "archive": {"model"},
+    "pcapng": {"model", "archive"},
+    "recording": {"model", "archive"},
     "agent": {"model"},
     "launch": {"model"},
     "journey": {"model", "recording"},
@@ -40,8 +42,8 @@ LAZILY = {
     "notebook": {"render", "widgets", "lessons", "journey"},
     "hosts": {"lab", "journey"},
     "wiring": {"lab"},
-    "recording": {"journey"},
-    "journey": {"widgets"},
+    "recording": {"journey", "render", "widgets", "pcapng"},
+    "journey": {"render", "widgets"},
     "lessons": {"widgets"},
 }
 ONLY = {

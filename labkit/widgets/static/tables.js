@@ -2,7 +2,7 @@
 
 const QUIET = 6; // empty ARP caches up to this many stand on their own; more are named in one line
 
-function updateTable(view, table, say, left) {
+function updateTable(view, table, say, left, still) {
   const present = new Set();
   const last = new Map();
   for (const row of table.rows) {
@@ -38,11 +38,12 @@ function updateTable(view, table, say, left) {
     known.tr.classList.remove("lk-new");
     known.tr.classList.add("lk-left");
     if (known.tr.parentNode === view.rows) say(`${table.title}: gone, ${known.words}`);
+    const stay = still ? 0 : NOTICED; // in the past, only what was there at that instant is shown
     known.leaving = setTimeout(() => {
       known.tr.remove();
       if (view.known.get(id) === known) view.known.delete(id);
       left(view);
-    }, NOTICED);
+    }, stay);
   }
   const hidden = table.rows.filter((row) => !row.shown).length;
   view.more.hidden = hidden === 0;
@@ -97,7 +98,7 @@ function render({ model, el }) {
       if (grid.children[index] !== view.wrap) {
         grid.insertBefore(view.wrap, grid.children[index] ?? null);
       }
-      updateTable(view, table, say, left);
+      updateTable(view, table, say, left, Boolean(model.get("status").moment || model.get("status").recorded));
     });
     nameQuiet(tables.filter((table) => !stays(table)));
     started = true;
