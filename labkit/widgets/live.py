@@ -93,6 +93,7 @@ class LiveView(anywidget.AnyWidget):
             "recorded": not self.recording.live,
             "closed": state.closed,
             "lost": state.lost,
+            "frames_lost": state.frames_lost,
             "error": "",
         }
         traits: dict[str, Any] = {"status": status}

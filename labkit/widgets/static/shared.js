@@ -128,6 +128,10 @@ function frame(model, el, what) {
       const many = s.lost === 1 ? "1 kernel event was" : `${s.lost} kernel events were`;
       notes.push(`${many} lost: they came too fast. The tables were read again.`);
     }
+    if (s.frames_lost) {
+      const many = s.frames_lost === 1 ? "1 frame was" : `${s.frames_lost} frames were`;
+      notes.push(`${many} left out of the recording: they came too fast.`);
+    }
     const text = notes.join("\n");
     if (notice.textContent !== text) notice.textContent = text;
     notice.hidden = !text;
