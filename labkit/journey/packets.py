@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from labkit.model.events import Frame
+
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 UNKNOWN = "unknown"
 ASKING = ("who-has", "neighbour-solicitation")
@@ -270,3 +272,16 @@ def _length(built: Any, *, up: bool = False) -> int:
     if isinstance(built, tuple):
         return len(built[0]) + (1 if up and built[1] else 0)
     return len(built)
+
+
+def in_short(event: object) -> str:
+    """What a captured frame says in a few words, as a chart has room for; else nothing."""
+    if not isinstance(event, Frame):
+        return ""
+    packet = decode(event.data)
+    words = [packet.protocol, packet.operation]
+    if packet.protocol == "ARP":
+        words.append(packet.target if packet.operation == "who-has" else packet.source)
+    elif packet.protocol == "ICMP" and packet.operation in ("echo-request", "echo-reply"):
+        words = [packet.operation, str(packet.sequence)]
+    return " ".join(word for word in words if word)
