@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
+from labkit import naming
 from labkit.errors import LabkitError
 from labkit.hosts import Host
 from labkit.model.state import State
@@ -14,6 +15,7 @@ from labkit.wiring import Bridge
 if TYPE_CHECKING:
     import graphviz
 
+    from labkit.journey.during import During
     from labkit.lab import Lab
     from labkit.lessons.exercise import Checked
     from labkit.lessons.mystery import Mystery
@@ -38,15 +40,23 @@ class InNotebook:
 
         selection = []
         for thing in things:
-            if not isinstance(thing, Host | Bridge):
+            if not isinstance(thing, Host | Bridge) or thing.lab is not self:
                 raise LabkitError(
-                    f"{thing!r} has no tables to watch.", hint="Name hosts and bridges of the lab."
+                    f"{naming.shown(thing)} has no tables to watch here.",
+                    hint="Name hosts and bridges of this lab.",
                 )
+            thing._check()
             if isinstance(thing, Host):
                 selection.append(("host", thing.name))
             else:
                 selection.append(("bridge", thing.interface))
         return Tables(self.recording, selection or None)
+
+    def journey(self) -> During:
+        """What happens in a block, step by step: ``with lab.journey() as seen: …``."""
+        from labkit.journey.during import During
+
+        return During(self.recording, lambda: cast("Lab", self)._state(None))
 
     def timeline(self) -> Timeline:
         """The topology and the tables at any instant: a slider over the whole session."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import itertools
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from labkit.journey.values import Finding, Move, Row, Step
@@ -163,6 +164,15 @@ class Journey(Sequence[Step]):
             f"<table><caption>{html.escape(self.title)}</caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table>{notes}"
         )
+
+    def to_html(self, path: str | Path) -> Path:
+        """Writes the player and this journey as one HTML file, which plays without Jupyter.
+
+        It needs nothing beside it and no network. Raises LabkitError where it cannot be written.
+        """
+        from labkit.widgets.export import write
+
+        return write(self, path)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         from labkit.widgets import Player

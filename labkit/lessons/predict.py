@@ -12,7 +12,8 @@
     nginx1.ping(nginx2)                      # the experiment
     guess.grade()                            # prediction beside evidence
 
-In plain Python: ``guess.choose("docker0's fdb"); guess.lock()``.
+In plain Python: ``guess.choose("docker0's fdb"); guess.lock()``. A lesson declares its own in its
+module of `labkit/lessons/exercises/`, so that its cell is short: ``predict("first-ping")``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import msgspec
 
 from labkit.errors import LabkitError
 from labkit.lab import Lab
+from labkit.lessons.exercise import all_exercises
 from labkit.lessons.look import Look, Missing, newest_lab, words_of
 from labkit.lessons.verdict import listed
 from labkit.recording import Recording
@@ -43,22 +45,56 @@ class Seen(msgspec.Struct, frozen=True):
 Observe = Callable[[Look], Any]
 
 
+class Declared(msgspec.Struct, frozen=True):
+    """A lesson's own prediction."""
+
+    question: str
+    choices: tuple[str, ...]
+    several: bool
+    seen: Observe
+
+
+_declared: dict[str, Declared] = {}
+
+
+def prediction(
+    name: str, question: str, choices: Iterable[str], *, several: bool = False
+) -> Callable[[Observe], Observe]:
+    """Declares the decorated function as what grades a lesson's prediction of that name."""
+
+    def declare(seen: Observe) -> Observe:
+        _declared[name] = Declared(question, tuple(choices), several, seen)
+        return seen
+
+    return declare
+
+
 def predict(
     question: str,
-    choices: Iterable[object],
+    choices: Iterable[object] | None = None,
     *,
-    seen: Observe,
+    seen: Observe | None = None,
     several: bool = False,
     lab: Lab | None = None,
 ) -> Prediction:
     """Asks for a prediction before an experiment. Raises LabkitError for what cannot be one.
 
+    With a name alone, it is the one of that name that a lesson declares. Else:
     `choices` are texts, or hosts, bridges and ports, which show as their names. `seen` looks at
     the lab afterwards (see `labkit.lessons.look.Look`; its events are those since the lock) and
     returns the choice or choices that came true, or a `Seen` with evidence besides; None while
     there is nothing to see yet.
     """
-    return Prediction(question, choices, seen=seen, several=several, lab=lab)
+    if choices is None and seen is None:
+        all_exercises()  # the modules that declare exercises declare predictions
+        if question not in _declared:
+            raise LabkitError(
+                f"No lesson has a prediction {question!r}.",
+                hint=f"There are: {listed(_declared)}. Or give choices, and seen=…",
+            )
+        one = _declared[question]
+        return Prediction(one.question, one.choices, seen=one.seen, several=one.several, lab=lab)
+    return Prediction(question, choices or (), seen=seen, several=several, lab=lab)
 
 
 class Prediction:
@@ -69,7 +105,7 @@ class Prediction:
         question: str,
         choices: Iterable[object],
         *,
-        seen: Observe,
+        seen: Observe | None,
         several: bool = False,
         lab: Lab | None = None,
     ) -> None:

@@ -1,8 +1,9 @@
-"""Views of a recording: the topology, the tables, both at any instant; and of a prediction."""
+"""Views of a recording, live or at any instant; a journey's player; a prediction."""
 
+from labkit.widgets.player import Player
 from labkit.widgets.prediction import PredictionView
 from labkit.widgets.tables import Tables
 from labkit.widgets.timeline import Timeline
 from labkit.widgets.topology import Topology
 
-__all__ = ["PredictionView", "Tables", "Timeline", "Topology"]
+__all__ = ["Player", "PredictionView", "Tables", "Timeline", "Topology"]

@@ -39,7 +39,7 @@ class Tables(LiveView):
     """
 
     indifferent = (*LiveView.indifferent, ev.Traffic)
-    _esm = static("shared.js") + static("tables.js")
+    _esm = static("shared.js") + static("rows.js") + static("tables.js")
     _css = static("labkit.css")
 
     def __init__(

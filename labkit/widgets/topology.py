@@ -33,7 +33,7 @@ class Topology(LiveView):
         ev.RouteSet,
         ev.RouteRemoved,
     )
-    _esm = static("shared.js") + static("topology.js")
+    _esm = static("shared.js") + static("diagram.js") + static("topology.js")
     _css = static("labkit.css")
 
     traffic = traitlets.Dict(
@@ -51,13 +51,8 @@ class Topology(LiveView):
             while len(self._layouts) >= KEPT:
                 del self._layouts[next(iter(self._layouts))]
             self._layouts[shape] = layout(state)
-        links = {
-            f"{netns}/{index}": [link.is_up, link.has_carrier, link.port_state]
-            for netns, space in state.namespaces.items()
-            for index, link in space.links.items()
-            if link.peer_netns is not None or link.master is not None
-        }
-        return {"layout": self._layouts[shape], "links": links, "summary": self.text(state)}
+        layout_ = self._layouts[shape]
+        return {"layout": layout_, "links": links_of(state), "summary": self.text(state)}
 
     def extras(self, state: State) -> dict[str, Any]:
         """The counters: they change with every packet, and the picture does not."""
@@ -91,6 +86,16 @@ class Topology(LiveView):
         if down:
             parts.append(f"Without carrier: {_some(down)}.")
         return " ".join(parts)
+
+
+def links_of(state: State) -> dict[str, list[Any]]:
+    """Of every end of a cable (namespace/index): up? carrier? which port state?"""
+    return {
+        f"{netns}/{index}": [link.is_up, link.has_carrier, link.port_state]
+        for netns, space in state.namespaces.items()
+        for index, link in space.links.items()
+        if link.peer_netns is not None or link.master is not None
+    }
 
 
 def _shape(state: State) -> str:

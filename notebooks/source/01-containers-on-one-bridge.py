@@ -18,7 +18,7 @@
 # Run a cell with <kbd>Shift</kbd>+<kbd>Enter</kbd>.
 
 # %%
-from labkit import Lab, check, hint, solution
+from labkit import Lab, check, hint, predict, solution
 
 lab = Lab("docker0")
 lab
@@ -108,12 +108,19 @@ display(lab)
 lab.watch(nginx1, nginx2, docker0)
 
 # %% [markdown] tags=["en"]
-# > **Predict first.** The bridge is about to carry its first frames. Which rows will appear, in
-# > which table, and what will they say? Write it down. Then run the next cell and look *up*.
+# **Predict first.** The bridge is about to carry its first frames. Choose, and lock it in. Then run
+# the cell after it, and look *up*.
+
+# %%
+guess = predict("first-ping")
+guess
 
 # %%
 ping = nginx1.ping(nginx2)
 ping
+
+# %%
+guess.grade()
 
 # %% [markdown] tags=["en"]
 # It worked. And look at what it left behind in the tables:

@@ -7,11 +7,35 @@ from collections.abc import Iterator
 
 from labkit.lessons.exercise import exercise
 from labkit.lessons.look import Look, expects
+from labkit.lessons.predict import Seen, prediction
 from labkit.lessons.verdict import Row, listed
 from labkit.model import events as ev
 from labkit.model.operations import MACHINE
 
 DOCKER0 = ipaddress.ip_network("172.17.0.0/16")
+
+
+NEIGHBOURS = "{}: neighbours (ARP cache)"
+FDB = "docker0: fdb (CAM table)"
+
+
+@prediction(
+    "first-ping",
+    "nginx-1 pings nginx-2 for the first time. Which tables will have a new row?",
+    [NEIGHBOURS.format("nginx-1"), NEIGHBOURS.format("nginx-2"), FDB],
+    several=True,
+)
+def first_ping(look: Look) -> Seen | None:
+    rows: dict[str, list[str]] = {}
+    for event in look.events(ev.NeighbourSet, ev.FdbSet):
+        if isinstance(event, ev.FdbSet) and event.kind == "learned":
+            port = look.state().space(MACHINE).name_of(event.port)
+            rows.setdefault(FDB, []).append(f"{event.mac} at {port}")
+        elif isinstance(event, ev.NeighbourSet) and event.netns != MACHINE:
+            table = NEIGHBOURS.format(event.netns)
+            rows.setdefault(table, []).append(f"{event.address} is {event.mac or 'asked for'}")
+    evidence = tuple(f"{table}: {listed(dict.fromkeys(new))}" for table, new in rows.items())
+    return Seen(tuple(rows), evidence) if rows else None
 
 
 def _learned(look: Look) -> Iterator[int]:

@@ -115,7 +115,7 @@ function frame(model, el, what) {
     const s = model.get("status");
     title.textContent = s.name ?? "";
     root.setAttribute("aria-label", `${s.name}: ${what}`);
-    gone = !s.closed && !s.recorded && Date.now() - lastBeat > HEARTBEAT;
+    gone = !s.still && !s.closed && !s.recorded && Date.now() - lastBeat > HEARTBEAT;
     root.classList.toggle("lk-ended", Boolean(s.closed) && !s.recorded);
     root.classList.toggle("lk-gone", gone);
     const kind = s.moment ? "moment" : s.recorded ? "recorded" : s.closed ? "ended" : gone ? "disconnected" : "live";
