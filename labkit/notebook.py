@@ -46,6 +46,12 @@ class InNotebook:
                 selection.append(("bridge", thing.interface))
         return Tables(self.recording, selection or None)
 
+    def neighbour_states(self, *hosts: Host) -> Any:
+        """The states of the hosts' neighbour rows as a live diagram; without arguments, of all."""
+        from labkit.widgets import NeighbourStates
+
+        return NeighbourStates(self.recording, [host.name for host in hosts] or None)
+
     def check(self, name: str) -> Checked:
         """Whether an exercise is done: passed, not yet, or could not tell. Raises LabkitError."""
         from labkit.lessons.exercise import check

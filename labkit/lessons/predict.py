@@ -24,6 +24,7 @@ import msgspec
 
 from labkit.errors import LabkitError
 from labkit.lab import Lab
+from labkit.lessons.exercise import all_exercises
 from labkit.lessons.look import Look, Missing, newest_lab, words_of
 from labkit.lessons.verdict import listed
 from labkit.recording import Recording
@@ -43,22 +44,66 @@ class Seen(msgspec.Struct, frozen=True):
 Observe = Callable[[Look], Any]
 
 
+class Question(msgspec.Struct, frozen=True):
+    """A prediction that a lesson asks for."""
+
+    question: str
+    choices: tuple[str, ...]
+    seen: Observe
+    several: bool
+
+
+_known: dict[str, Question] = {}
+
+
+def prediction(
+    name: str, question: str, choices: Iterable[str], *, several: bool = False
+) -> Callable[[Observe], Observe]:
+    """Declares the decorated function as what is seen of a lesson's prediction, beside exercises.
+
+    It looks at the lab after the experiment, and returns what came true (see `predict`).
+    """
+
+    def declare(seen: Observe) -> Observe:
+        _known[name] = Question(question, tuple(choices), seen, several)
+        return seen
+
+    return declare
+
+
 def predict(
     question: str,
-    choices: Iterable[object],
+    choices: Iterable[object] = (),
     *,
-    seen: Observe,
+    seen: Observe | None = None,
     several: bool = False,
     lab: Lab | None = None,
 ) -> Prediction:
     """Asks for a prediction before an experiment. Raises LabkitError for what cannot be one.
+
+    A lesson's own goes by its name: ``predict("who-hears")``. Else `question` is in words.
 
     `choices` are texts, or hosts, bridges and ports, which show as their names. `seen` looks at
     the lab afterwards (see `labkit.lessons.look.Look`; its events are those since the lock) and
     returns the choice or choices that came true, or a `Seen` with evidence besides; None while
     there is nothing to see yet.
     """
+    if seen is None:
+        asked = _find(question)
+        question, choices = asked.question, asked.choices
+        seen, several = asked.seen, asked.several
     return Prediction(question, choices, seen=seen, several=several, lab=lab)
+
+
+def _find(name: str) -> Question:
+    """A lesson's prediction by its name. Raises LabkitError."""
+    all_exercises()  # they are declared in the same modules
+    if name not in _known:
+        raise LabkitError(
+            f"There is no prediction {name!r}, and no way to see what came true.",
+            hint=f"Name one of {listed(_known)}, or give choices and seen=….",
+        )
+    return _known[name]
 
 
 class Prediction:
