@@ -180,7 +180,7 @@ def _noise(root: Sighting, topology: Topology) -> Step:
     packet = root.packet
     key = f"noise.{packet.protocol}"
     if packet.protocol == "ARP" and _is_background(root):
-        key = "noise.arp-request.probe"
+        key = "noise.arp-reply" if packet.operation == "is-at" else "noise.arp-probe"
     if key not in SENTENCES:
         key = "noise"
     bridge = topology.bridge(root.place)

@@ -331,6 +331,8 @@ class Teller(Maker):
             if packet.target not in self._where.addresses(netns):
                 return [self._step("ignore", seen, "ignore.arp", words, moves=moves)]
             key = "receive.broadcast" if packet.is_broadcast else "receive"
+        elif self._where.peer(seen.place) == seen.place:
+            key = "receive.self"
         else:
             key = "receive.all" if packet.is_broadcast else "receive"
         step = self._step("receive", seen, key, words, moves=moves)
@@ -340,11 +342,11 @@ class Teller(Maker):
         """What a stack makes of what it has received, beside answering or forwarding it."""
         packet, netns = seen.packet, seen.place[0]
         if packet.ttl is not None and not packet.is_broadcast and not seen.is_answered:
-            mine = packet.target in self._where.addresses(netns)
-            if not mine or packet.operation == "echo-request":
-                host = self._where.title(netns)
-                text = say("drop.stack", host=host, target=packet.target)
-                return [self._bare("drop", seen, host, text, (), inferred=True)]
+            if packet.target in self._where.addresses(netns):
+                return []
+            host = self._where.title(netns)
+            text = say("drop.stack", host=host, target=packet.target)
+            return [self._bare("drop", seen, host, text, (), inferred=True)]
         if packet.protocol != "ARP" or packet.source == "0.0.0.0":  # noqa: S104 (a probe, RFC 5227)
             return []
         if packet.operation == "who-has" and packet.target not in self._where.addresses(netns):
@@ -354,7 +356,9 @@ class Teller(Maker):
             return []
         host = self._where.title(netns)
         key = "neighbour-learn.reply" if packet.operation == "is-at" else "neighbour-learn.request"
-        text = say(key, host=host, address=packet.source, mac=packet.sender_mac)
+        interface = self._where.name(seen.place)
+        words = {"address": packet.source, "mac": packet.sender_mac, "interface": interface}
+        text = say(key, host=host, **words)
         rows = (Row("neighbour", host, packet.source, written=True),)
         return [self._bare("neighbour-learn", seen, host, text, (number,), rows)]
 

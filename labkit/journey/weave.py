@@ -168,7 +168,7 @@ class _Weaver:
             cause = self._through(seen, bridge)
             if cause is not None:
                 seen.follows(cause, "bridge")
-        else:
+        if seen.cause is None:  # a stack may send out of a port, too
             self._from_stack(seen)
         if peer is not None:
             self._in_cable[peer, data].append(seen)
