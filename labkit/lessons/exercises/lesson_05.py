@@ -77,8 +77,8 @@ def second_ping(look: Look) -> Seen | None:
 
 @prediction(
     "bystander",
-    "docker0 has forgotten everything; the hosts have not. What will nginx-3 get to see of the next "
-    "ping from nginx-1 to nginx-2?",
+    "docker0 has forgotten everything; the hosts have not. What will nginx-3 get to see of the "
+    "next ping from nginx-1 to nginx-2?",
     ("nothing", "the request alone", "the reply alone", "the request and the reply"),
 )
 def bystander(look: Look) -> Seen | None:
@@ -97,7 +97,8 @@ def bystander(look: Look) -> Seen | None:
 
 @prediction(
     "five-seconds",
-    "After the reply, nobody pings any more. What will pass through docker0 in the seven seconds then?",
+    "After the reply, nobody pings any more. What will pass through docker0 in the seven seconds "
+    "then?",
     ("nothing", "an ARP question to everybody", "an ARP question to one host alone"),
 )
 def five_seconds(look: Look) -> Seen | None:
@@ -179,9 +180,10 @@ def overheard_hints(look: Look) -> tuple[str, str, str]:
     rows = [row for row in look.bridge("docker0").fdb if row.kind == "learned"]
     known = {row.mac for row in rows}
     target = next(i.mac for i in look.host("nginx-2").interfaces if i.name == "eth0")
+    among = "is" if target in known else "is not"
     return (
-        f"docker0 has learned {len(rows)} rows now, and nginx-2 is {'' if target in known else 'not '}"
-        "among them. When does a switch send a frame for one host to others as well?",
+        f"docker0 has learned {len(rows)} rows now, and nginx-2 {among} among them. When does a "
+        "switch send a frame for one host to others as well?",
         "The sender must know the MAC address, and the switch must not know the port.",
         "Make docker0 forget (docker0.flush()) while nginx-2's ARP cache is warm, and let nginx-2 "
         "speak to nginx-1 first.",
@@ -270,8 +272,8 @@ def silent_hints(look: Look) -> tuple[str, str, str]:
     return (
         f"nginx-1's rows: {rows}. ARP is there to fill them. Who else could fill them?",
         "A row that is set by hand is PERMANENT, and is never asked for. See man ip-neighbour.",
-        "Both sides need one: ip neigh replace ADDRESS lladdr MAC dev eth0 nud permanent, in nginx-1 "
-        "for nginx-2 and in nginx-2 for nginx-1. Then ping.",
+        "Both sides need one: ip neigh replace ADDRESS lladdr MAC dev eth0 nud permanent, in "
+        "nginx-1 for nginx-2 and in nginx-2 for nginx-1. Then ping.",
     )
 
 
