@@ -130,8 +130,8 @@ def as_a_port(look: Look) -> Iterator[Row]:
 def free_hints(look: Look) -> tuple[str, str, str]:
     port = _interface(look, "eth0")
     return (
-        f"eth0 is {'a port of ' + port.bridge if port.bridge else 'no port'} now, and {ADDRESS} is on "
-        f"{_holder(look)}.",
+        f"eth0 is {'a port of ' + port.bridge if port.bridge else 'no port'} now, and {ADDRESS} is "
+        f"on {_holder(look)}.",
         "What was plugged in can be pulled out: ip link set … nomaster.",
         "Then give eth0 its address back, if it went to docker0.",
     )
