@@ -410,8 +410,10 @@ class Lab(InNotebook):
     def _check_unused(self, text: str) -> naming.Address:
         address = naming.check_address(text)
         taken = self._taken_addresses() if self._taken is None else self._taken
-        if address.ip in taken:
-            self._used(text)
+        if address.ip in taken:  # or was, until a removal that has not been told yet
+            self._request(wire.Sync, netns=None)
+            if self._taken is not None or address.ip in self._taken_addresses():
+                self._used(text)
         if self._taken is not None:
             self._taken.add(address.ip)
         return address
