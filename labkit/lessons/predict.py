@@ -12,7 +12,8 @@
     nginx1.ping(nginx2)                      # the experiment
     guess.grade()                            # prediction beside evidence
 
-In plain Python: ``guess.choose("docker0's fdb"); guess.lock()``.
+In plain Python: ``guess.choose("docker0's fdb"); guess.lock()``. A lesson declares its own in its
+module of `labkit/lessons/exercises/`, so that its cell is short: ``predict("first-ping")``.
 """
 
 from __future__ import annotations
@@ -44,28 +45,25 @@ class Seen(msgspec.Struct, frozen=True):
 Observe = Callable[[Look], Any]
 
 
-class Question(msgspec.Struct, frozen=True):
-    """A prediction that a lesson asks for."""
+class Declared(msgspec.Struct, frozen=True):
+    """A lesson's own prediction."""
 
     question: str
     choices: tuple[str, ...]
-    seen: Observe
     several: bool
+    seen: Observe
 
 
-_known: dict[str, Question] = {}
+_declared: dict[str, Declared] = {}
 
 
 def prediction(
     name: str, question: str, choices: Iterable[str], *, several: bool = False
 ) -> Callable[[Observe], Observe]:
-    """Declares the decorated function as what is seen of a lesson's prediction, beside exercises.
-
-    It looks at the lab after the experiment, and returns what came true (see `predict`).
-    """
+    """Declares the decorated function as what grades a lesson's prediction of that name."""
 
     def declare(seen: Observe) -> Observe:
-        _known[name] = Question(question, tuple(choices), seen, several)
+        _declared[name] = Declared(question, tuple(choices), several, seen)
         return seen
 
     return declare
@@ -73,7 +71,7 @@ def prediction(
 
 def predict(
     question: str,
-    choices: Iterable[object] = (),
+    choices: Iterable[object] | None = None,
     *,
     seen: Observe | None = None,
     several: bool = False,
@@ -81,29 +79,22 @@ def predict(
 ) -> Prediction:
     """Asks for a prediction before an experiment. Raises LabkitError for what cannot be one.
 
-    A lesson's own goes by its name: ``predict("who-hears")``. Else `question` is in words.
-
+    With a name alone, it is the one of that name that a lesson declares. Else:
     `choices` are texts, or hosts, bridges and ports, which show as their names. `seen` looks at
     the lab afterwards (see `labkit.lessons.look.Look`; its events are those since the lock) and
     returns the choice or choices that came true, or a `Seen` with evidence besides; None while
     there is nothing to see yet.
     """
-    if seen is None:
-        asked = _find(question)
-        question, choices = asked.question, asked.choices
-        seen, several = asked.seen, asked.several
-    return Prediction(question, choices, seen=seen, several=several, lab=lab)
-
-
-def _find(name: str) -> Question:
-    """A lesson's prediction by its name. Raises LabkitError."""
-    all_exercises()  # they are declared in the same modules
-    if name not in _known:
-        raise LabkitError(
-            f"There is no prediction {name!r}, and no way to see what came true.",
-            hint=f"Name one of {listed(_known)}, or give choices and seen=….",
-        )
-    return _known[name]
+    if choices is None and seen is None:
+        all_exercises()  # the modules that declare exercises declare predictions
+        if question not in _declared:
+            raise LabkitError(
+                f"No lesson has a prediction {question!r}.",
+                hint=f"There are: {listed(_declared)}. Or give choices, and seen=…",
+            )
+        one = _declared[question]
+        return Prediction(one.question, one.choices, seen=one.seen, several=one.several, lab=lab)
+    return Prediction(question, choices or (), seen=seen, several=several, lab=lab)
 
 
 class Prediction:
@@ -114,7 +105,7 @@ class Prediction:
         question: str,
         choices: Iterable[object],
         *,
-        seen: Observe,
+        seen: Observe | None,
         several: bool = False,
         lab: Lab | None = None,
     ) -> None:

@@ -131,9 +131,12 @@ class Scene:
         hides nothing.
         """
         first, second, server = self.first, self.second, self.server
-        there = [(first, second), (first, server), (second, server)]
-        for pairs in (there, [(b, a) for a, b in there]):
+        ends = (first, second, server)
+        for asking in ends:
+            # One source at a time: whoever waits for an ARP answer takes what it needs from any
+            # ARP frame of that host, its questions to others too (RFC 826).
             self._forget()
+            pairs = [(asking, other) for other in ends if other is not asking]
             probes = [(source, self._ping(target)) for source, target in pairs]
             for (source, target), (code, _) in zip(pairs, self._at_once(probes), strict=True):
                 what = f"{source.name} pings {target.name} ({self.at(target)})"
@@ -173,7 +176,7 @@ class Scene:
         Raises Unable where one could not be run at all.
         """
         lines = [
-            f"(said=$(ip netns exec {host.name} {command} 2>&1); code=$?; "
+            f"(said=$(ip netns exec {host.name} sh -c 'exec {command}' 2>&1); code=$?; "
             f"echo {number} $code $(echo $said | tail -c 200)) &"
             for number, (host, command) in enumerate(probes)
         ]

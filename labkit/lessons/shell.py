@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import termios
@@ -145,4 +146,8 @@ def _terminal() -> list[Any] | None:
 def _restore(settings: list[Any] | None) -> None:
     """The terminal as it was: a shell that was killed had no time to put it back."""
     if settings is not None:
+        # The killed shell's group still holds the terminal; to take it back from the background
+        # is allowed to whoever ignores SIGTTOU (tcsetpgrp(3)).
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        os.tcsetpgrp(0, os.getpgrp())
         termios.tcsetattr(0, termios.TCSADRAIN, settings)

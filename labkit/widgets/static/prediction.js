@@ -21,12 +21,14 @@ function render({ model, el }) {
     const input = make(label, "input");
     input.type = model.get("several") ? "checkbox" : "radio";
     input.name = group;
+    input.dataset.lmSuppressShortcuts = "true"; // or its arrows would move among the cells
     make(label, "span", "", text);
     return input;
   });
   const acts = make(form, "div", "lk-acts");
   const button = make(acts, "button", "lk-lock", "Lock it in");
   button.type = "submit";
+  button.dataset.lmSuppressShortcuts = "true";
   const note = make(acts, "span", "lk-note-line");
   note.setAttribute("role", "status");
   const result = make(body, "div", "lk-outcome");
