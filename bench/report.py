@@ -15,6 +15,12 @@ LIMITS = {
     "close, 100 hosts": 0.05,
     "close, 1000 hosts": 0.05,
     "agent's memory (RSS), 10 hosts": 40,
+    "load 100,000 events, 2 hosts": 1,
+    "load 100,000 events, 100 hosts": 1,
+    "state at an instant, 2 hosts": 33,
+    "state at an instant, 100 hosts": 33,
+    "timeline at an instant, 2 hosts": 33,
+    "timeline at an instant, 100 hosts": 33,
     "event to pixel, 2 hosts, 95th": 50,
     "event to pixel, 100 hosts, 95th": 50,
 }

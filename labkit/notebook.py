@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
+from labkit import naming
 from labkit.errors import LabkitError
 from labkit.hosts import Host
 from labkit.model.state import State
@@ -14,9 +15,12 @@ from labkit.wiring import Bridge
 if TYPE_CHECKING:
     import graphviz
 
+    from labkit.journey.during import During
     from labkit.lab import Lab
     from labkit.lessons.exercise import Checked
     from labkit.lessons.mystery import Mystery
+    from labkit.render.chart import Picture
+    from labkit.widgets import Timeline
 
 
 class InNotebook:
@@ -36,10 +40,12 @@ class InNotebook:
 
         selection = []
         for thing in things:
-            if not isinstance(thing, Host | Bridge):
+            if not isinstance(thing, Host | Bridge) or thing.lab is not self:
                 raise LabkitError(
-                    f"{thing!r} has no tables to watch.", hint="Name hosts and bridges of the lab."
+                    f"{naming.shown(thing)} has no tables to watch here.",
+                    hint="Name hosts and bridges of this lab.",
                 )
+            thing._check()
             if isinstance(thing, Host):
                 selection.append(("host", thing.name))
             else:
@@ -51,6 +57,22 @@ class InNotebook:
         from labkit.widgets import NeighbourStates
 
         return NeighbourStates(self.recording, [host.name for host in hosts] or None)
+
+    def journey(self) -> During:
+        """What happens in a block, step by step: ``with lab.journey() as seen: …``."""
+        from labkit.journey.during import During
+
+        return During(self.recording, lambda: cast("Lab", self)._state(None))
+
+    def timeline(self) -> Timeline:
+        """The topology and the tables at any instant: a slider over the whole session."""
+        return self.recording.timeline()
+
+    def lanes(
+        self, start: int | None = None, end: int | None = None, *, style: str = "both"
+    ) -> Picture:
+        """The events of a time as a diagram, a lane a host: see `Recording.lanes`."""
+        return self.recording.lanes(start, end, style=style)
 
     def check(self, name: str) -> Checked:
         """Whether an exercise is done: passed, not yet, or could not tell. Raises LabkitError."""

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any
 
 import msgspec
@@ -146,15 +147,28 @@ class Agent:
                 return
             if not data:
                 self.end()  # the notebook kernel is gone: so is the lab
-            self._input += data
-            *lines, rest = self._input.split(b"\n")
-            self._input = bytearray(rest)
+            *lines, rest = data.split(b"\n")
             for line in lines:
-                try:
-                    self._requests.append(self._decoder.decode(line))
-                except msgspec.MsgspecError as error:
-                    fault = wire.Fault(message=f"not a request: {error}")
-                    self._output.put(wire.Reply(id=-1, fault=fault))
+                self._keep(line)
+                self._understand()
+                self._input.clear()
+            self._keep(rest)
+
+    def _keep(self, part: bytes) -> None:
+        if len(self._input) <= wire.LONGEST:  # of one that is too long no more than shows it
+            self._input += part
+
+    def _understand(self) -> None:
+        """Takes in a request. One that is none is answered too: somebody may wait for it."""
+        try:
+            if len(self._input) > wire.LONGEST:
+                raise msgspec.DecodeError("it is too long")
+            self._requests.append(self._decoder.decode(self._input))
+        except wire.UNREADABLE as error:
+            number = -1
+            with suppress(*wire.UNREADABLE):
+                number = msgspec.json.decode(self._input, type=wire.Numbered).id
+            self._fail(number, wire.Fault(message=f"not a request: {error}"))
 
     def _watch(self, stream: IO[bytes], callback: Callable[[], None]) -> None:
         self._selector.register(stream, selectors.EVENT_READ, callback)
@@ -205,10 +219,11 @@ class Agent:
             case wire.Spawn():
                 return self._spawn(request)
             case wire.Lookup():
+                self._flush()  # what led to the answer comes before it
                 self._inspector.lookup(request.netns, request.destination)
                 return None
             case wire.Inspect():
-                self._inspector.inspect(request.netns)
+                self._inspector.inspect(request.netns, settings=request.settings)
                 return None
             case wire.JobOutput():
                 self._processes.reap()

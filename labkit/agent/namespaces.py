@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -46,7 +47,7 @@ class Namespaces:
 
     def add(self, name: str, *, forwarding: bool, ipv6: bool) -> Namespace:
         """Makes a namespace as `ip netns add` does, loopback up. Raises OSError."""
-        path = NETNS / name
+        path = below(NETNS, name)
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
         space: Namespace | None = None
         try:
@@ -92,6 +93,14 @@ class Namespaces:
         if name == MACHINE:
             return nullcontext()  # the agent is there already
         return entered(self.by_name[name].fd, self.machine.fd)
+
+
+def below(folder: Path, name: str) -> Path:
+    """A path that does not leave the folder, whatever the name. Raises OSError (EINVAL)."""
+    path = Path(os.path.normpath(folder / name))
+    if folder not in path.parents or "\0" in name:
+        raise OSError(errno.EINVAL, f"{name!r} leads out of {folder}")
+    return path
 
 
 NSID, FD = 0x7A000001, 0x7A000002  # stand-ins, see netlink.fill

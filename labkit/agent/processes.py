@@ -15,7 +15,7 @@ from typing import IO
 
 import msgspec
 
-from labkit.agent.namespaces import SCRATCH, Namespaces
+from labkit.agent.namespaces import SCRATCH, Namespaces, below
 from labkit.agent.syscalls import CLONE_NEWNS, MS_REC, MS_SLAVE, mount, setns, unshare
 from labkit.model.wire import LIMIT, CommandResult, Spawn
 
@@ -110,7 +110,7 @@ class Processes:
         except KeyError:
             raise OSError(errno.ENOENT, f"there is no namespace {wanted.netns!r}") from None
         for name, text in wanted.files.items():
-            path = SCRATCH / name
+            path = below(SCRATCH, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         self._last += 1

@@ -72,7 +72,7 @@ class Look:
         """The events of those kinds since `since`, in order."""
         if self._lab is not None:
             self._lab._state(None)
-        for event in self.recording.events[self.since :]:
+        for _, event in self.recording.since(self.since)[1]:
             if isinstance(event, kinds):
                 yield event
 
@@ -80,8 +80,8 @@ class Look:
         """Every event with the state that it led to (one state, changed in place)."""
         if self._lab is not None:
             self._lab._state(None)
-        state = State()
-        for event in tuple(self.recording.events):
+        state = self.recording.state(self.recording.begins - 1)  # what the log begins with
+        for event in self.recording.events:
             state.apply(event)
             yield event, state
 

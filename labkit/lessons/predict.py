@@ -243,7 +243,7 @@ class Prediction:
             lab._state(None)
         except LabkitError:
             return 0  # no lab yet: all that comes counts
-        return len(lab.recording.events)
+        return len(lab.recording)
 
     # The view
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from labkit.model.operations import Operation
+from labkit.model.text import visible
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
@@ -27,7 +28,8 @@ class LinkSet(_Event, frozen=True, kw_only=True, tag=True):
 
     `master` is the index of the bridge this is a port of; `peer_netns` and `peer_index`
     say where a veth's other end is, when that is in the lab. `port_state` and `isolated` are
-    a bridge port's (`bridge(8)`): frames do not pass from one isolated port to another.
+    a bridge port's (`bridge(8)`): frames do not pass from one isolated port to another. Names
+    are told as they can be shown: what a learner calls an interface may hold any character.
     """
 
     netns: str
@@ -44,6 +46,12 @@ class LinkSet(_Event, frozen=True, kw_only=True, tag=True):
     port_state: str | None = None
     isolated: bool = False
     altnames: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name.isprintable():
+            msgspec.structs.force_setattr(self, "name", visible(self.name))
+        if not all(map(str.isprintable, self.altnames)):
+            msgspec.structs.force_setattr(self, "altnames", tuple(map(visible, self.altnames)))
 
 
 class LinkRemoved(_Event, frozen=True, kw_only=True, tag=True):
@@ -176,7 +184,11 @@ class RouteLookup(_Event, frozen=True, kw_only=True, tag=True):
 
 
 class SettingSet(_Event, frozen=True, kw_only=True, tag=True):
-    """A `net.*` setting (`sysctl(8)`) of a namespace is now that; it was looked up."""
+    """A setting of a namespace is now that; it was looked up.
+
+    `name` is a path below /proc/sys (`sysctl(8)`), or "link/NAME/arp" for whether an interface
+    takes part in ARP (`ip link set NAME arp off`).
+    """
 
     netns: str
     name: str
@@ -186,7 +198,8 @@ class SettingSet(_Event, frozen=True, kw_only=True, tag=True):
 class FirewallSet(_Event, frozen=True, kw_only=True, tag=True):
     """The packet filter rules of a namespace, as `iptables-save -c` prints them.
 
-    They were looked up. The counters in them say which rule has met packets.
+    They were looked up, those of iptables-legacy and those of iptables-nft, without comments.
+    The counters in them say which rule has met packets. Empty where there are none.
     """
 
     netns: str

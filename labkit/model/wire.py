@@ -15,9 +15,19 @@ from labkit.model.operations import Operation
 
 LIMIT = 1_000_000
 """Bytes kept of each of a command's two output streams: the last ones."""
+LONGEST = 64 << 20
+"""Bytes that a line has at most: several times the longest that either side ever has to send."""
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no message; not UTF-8 and too deep come as themselves."""
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    id: int
+
+
+class Numbered(msgspec.Struct, frozen=True):
+    """A request of which only the number can be understood: enough to answer that it was not."""
+
     id: int
 
 
@@ -58,19 +68,24 @@ class Spawn(_Request, frozen=True, kw_only=True, tag=True):
 
 
 class Lookup(_Request, frozen=True, kw_only=True, tag=True):
-    """Ask a namespace's kernel for the way to an address; answered by a `RouteLookup` event."""
+    """Ask a namespace's kernel for the way to an address; answered by a `RouteLookup` event.
+
+    All that has been announced before is told before it.
+    """
 
     netns: str
     destination: str
 
 
 class Inspect(_Request, frozen=True, kw_only=True, tag=True):
-    """Look up what the kernel does not announce: settings, counters, packet filter rules.
+    """Look up what the kernel does not announce: counters, packet filter rules, settings.
 
     What differs from what was last told comes as events. A namespace that is gone is passed over.
+    Settings take the longest to read, and are left out where `settings` is false.
     """
 
     netns: tuple[str, ...]
+    settings: bool = True
 
 
 class JobOutput(_Request, frozen=True, kw_only=True, tag=True):

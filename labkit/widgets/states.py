@@ -21,7 +21,7 @@ class NeighbourStates(LiveView):
     `hosts` names them; None is all.
     """
 
-    indifferent = (*LiveView.indifferent, ev.Traffic, ev.Frame, ev.FdbSet, ev.FdbRemoved)
+    indifferent = (*LiveView.indifferent, ev.Traffic, ev.FdbSet, ev.FdbRemoved)
     _esm = static("shared.js") + static("states.js")
     _css = static("labkit.css")
 

@@ -11,6 +11,7 @@ from labkit import LabkitError, Recording
 from labkit.model import events as ev
 from labkit.widgets import Tables, Topology, live
 from labkit.widgets import topology as topology_module
+from labkit.widgets.timeline import Scrubber
 from tests.unit.test_model import M, learned, scene
 
 LATE = 10  # seconds after which a test gives up; none waits so long
@@ -291,7 +292,7 @@ def test_a_recorded_view_has_no_thread_and_says_so(tmp_path, recording):
 
 
 def test_the_modules_need_nothing_from_outside():
-    for view in (Topology, Tables):
+    for view in (Topology, Tables, Scrubber):
         text = str(view._esm)
         assert text.count("export default") == 1
         for word in ("import ", "innerHTML", "insertAdjacentHTML", "eval(", "fetch(", "https:"):
