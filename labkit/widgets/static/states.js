@@ -1,20 +1,20 @@
 // The states of a neighbour row and the ways between them, with the rows that are there now.
 
-const BOX = { w: 176, h: 92 };
+const BOX = { w: 212, h: 92 };
 const PLACES = {
-  INCOMPLETE: [110, 86], REACHABLE: [410, 86], STALE: [710, 86],
-  FAILED: [110, 286], PROBE: [410, 286], DELAY: [710, 286],
+  INCOMPLETE: [112, 86], REACHABLE: [422, 86], STALE: [732, 86],
+  FAILED: [112, 286], PROBE: [422, 286], DELAY: [732, 286],
 };
 // From, to, what makes a row go that way, and where that is written.
 const WAYS = [
-  ["INCOMPLETE", "REACHABLE", ["an answer"], [260, 74]],
-  ["REACHABLE", "STALE", ["15 to 45 s"], [560, 74]],
-  ["STALE", "DELAY", ["it is used"], [752, 190]],
-  ["DELAY", "PROBE", ["5 s"], [560, 274]],
-  ["PROBE", "REACHABLE", ["an answer"], [452, 190]],
-  ["PROBE", "FAILED", ["3 in vain"], [260, 274]],
-  ["INCOMPLETE", "FAILED", ["3 in vain"], [68, 190], -22],
-  ["FAILED", "INCOMPLETE", ["needed again"], [184, 190], 22],
+  ["INCOMPLETE", "REACHABLE", "an answer", [267, 76]],
+  ["REACHABLE", "STALE", "15 to 45 s", [577, 76]],
+  ["STALE", "DELAY", "it is used", [776, 190]],
+  ["DELAY", "PROBE", "5 s", [577, 276]],
+  ["PROBE", "REACHABLE", "an answer", [466, 190]],
+  ["PROBE", "FAILED", "3 in vain", [267, 276]],
+  ["INCOMPLETE", "FAILED", "3 in vain", [52, 190], -24],
+  ["FAILED", "INCOMPLETE", "needed again", [186, 190], 24],
 ];
 const FIT = 3; // rows that a box has room for
 
@@ -25,25 +25,23 @@ function way(svg, [from, to, words, [x, y], shift = 0]) {
   const a = level ? [x1 + Math.sign(x2 - x1) * BOX.w / 2, y1] : [x1 + shift, y1 + Math.sign(y2 - y1) * BOX.h / 2];
   const b = level ? [x2 - Math.sign(x2 - x1) * (BOX.w / 2 + 3), y2] : [x2 + shift, y2 - Math.sign(y2 - y1) * (BOX.h / 2 + 3)];
   draw(svg, "path", { d: `M${a}L${b}`, class: "lk-way", "marker-end": "url(#lk-arrow)" });
-  words.forEach((word, line) => {
-    draw(svg, "text", { x, y: y + line * 14, class: "lk-soft" }, word);
-  });
+  draw(svg, "text", { x, y, class: "lk-soft" }, words);
 }
 
 function render({ model, el }) {
   const { root, body, say, relight, end } = frame(model, el, "neighbour states");
   const scroll = make(body, "div", "lk-scroll");
-  const svg = draw(scroll, "svg", { viewBox: "0 0 820 350", role: "img" });
-  svg.style.width = "820px";
+  const svg = draw(scroll, "svg", { viewBox: "0 0 844 350", role: "img" });
+  svg.style.width = "844px";
   svg.style.minWidth = "560px";
   const arrow = draw(draw(svg, "defs"), "marker", {
     id: "lk-arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto",
   });
   draw(arrow, "path", { d: "M0,0L8,4L0,8z", class: "lk-tip" });
-  draw(svg, "path", { d: "M540,16H710V37", class: "lk-way", "marker-end": "url(#lk-arrow)" });
-  draw(svg, "text", { x: 526, y: 20, class: "lk-soft lk-end" }, "noted from somebody's question");
-  draw(svg, "path", { d: "M60,16H110V37", class: "lk-way", "marker-end": "url(#lk-arrow)" });
-  draw(svg, "text", { x: 50, y: 20, class: "lk-soft lk-end" }, "needed");
+  draw(svg, "path", { d: "M552,16H732V37", class: "lk-way", "marker-end": "url(#lk-arrow)" });
+  draw(svg, "text", { x: 540, y: 20, class: "lk-soft lk-end" }, "noted from somebody's question");
+  draw(svg, "path", { d: "M62,16H112V37", class: "lk-way", "marker-end": "url(#lk-arrow)" });
+  draw(svg, "text", { x: 54, y: 20, class: "lk-soft lk-end" }, "needed");
   WAYS.forEach((one) => way(svg, one));
   const boxes = new Map();
   for (const [name, [x, y]] of Object.entries(PLACES)) {
