@@ -10,7 +10,7 @@ import pytest
 from tests.browser.conftest import open_notebook
 from tests.unit.journeys import Story, cold_ping, failed_ping
 
-FIRST = "01-containers-on-one-bridge.ipynb"
+FIRST = "00-start-here.ipynb"
 SIZE = {"width": 1280, "height": 1100}
 
 # A cold ping in a real lab. What the tables hold at each step is written by the side of the player.
