@@ -219,8 +219,9 @@ class Storyboard:
         }
 
     def _after(self, at: int) -> float:
-        """Milliseconds since the journey began."""
-        return round((at - self.journey.begins) / 1e6, 6)
+        """Milliseconds since the journey's first step."""
+        began = self.journey[0].at if len(self.journey) else self.journey.begins
+        return round((at - began) / 1e6, 6)
 
     def _places(self, step: Step) -> list[str]:
         """Where on the diagram it happens: names of drawn things, the closest first."""
