@@ -210,8 +210,9 @@ def draw(
     return Picture(figure, words)
 
 
-def _fill(color: str, hatch: str) -> tuple[str, float]:
-    return (color, 0.3 if hatch else 0.85)
+def _fill(color: str, hatch: str) -> Any:
+    """A hatched span is not filled: in SVG the hatch has the fill's opacity, and would be lost."""
+    return "none" if hatch else (color, 0.85)
 
 
 def _draw_lane(

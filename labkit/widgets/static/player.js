@@ -82,7 +82,7 @@ function tableViews(parent, data) {
     return { tr, touched };
   }
 
-  function show(slot, picture, before, marks, clock) {
+  function show(slot, picture, before, marks, clock, looked) {
     if (!views.has(slot)) {
       const view = buildTable(parent, picture, true);
       view.columns = picture.columns;
@@ -112,11 +112,12 @@ function tableViews(parent, data) {
       tr.remove();
       view.known.delete(id);
     }
-    view.wrap.classList.toggle("lk-in-hand", marks.length > 0);
-    view.wrap.hidden = picture.kind === "routes" && marks.length === 0; // they do not change
+    view.wrap.classList.toggle("lk-in-hand", looked);
+    view.wrap.hidden = picture.kind === "routes" && !looked; // they seldom change
     view.empty.hidden = view.rows.children.length > 0;
-    view.missing.hidden = missing.size === 0;
-    view.missing.textContent = [...missing].map(([, key, written]) => {
+    const nothing = looked && marks.length === 0;
+    view.missing.hidden = missing.size === 0 && !nothing;
+    view.missing.textContent = nothing ? "Looked through: no row matches." : [...missing].map(([, key, written]) => {
       const name = key.slice(key.indexOf(":") + 1);
       return written ? `${name}: the row is gone.` : `Looked up ${name}: there is no such row.`;
     }).join(" ");
@@ -125,10 +126,11 @@ function tableViews(parent, data) {
     view.summary.textContent = counted(others, "permanent or multicast row", "permanent and multicast rows");
   }
 
-  return (tables, before, marks, clock) => {
+  return (tables, before, step) => {
     for (const [slot, number] of Object.entries(tables)) {
-      const own = marks.filter((mark) => mark[0] === slot);
-      show(slot, data.pictures[number], data.pictures[before[slot]], own, clock);
+      const own = step.rows.filter((mark) => mark[0] === slot);
+      const looked = own.length > 0 || (step.kind === "route" && slot === `routes:${step.host}`);
+      show(slot, data.pictures[number], data.pictures[before[slot]], own, step.clock, looked);
     }
     refresh();
     const held = parent.querySelector(".lk-in-hand");
@@ -443,7 +445,7 @@ function render({ model, el }) {
     const time = animate && !STILL.matches && !document.hidden ? CROSSING / Number(speed.value) : 0;
     showStage(at, time);
     tell(step);
-    showTables(tables[at], tables[at - 1] ?? data.begin, step.rows, step.clock);
+    showTables(tables[at], tables[at - 1] ?? data.begin, step);
     showFrame();
     if (why) why.hidden = at !== steps.length - 1;
     const held = list.contains(document.activeElement);

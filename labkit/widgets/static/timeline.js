@@ -3,7 +3,9 @@
 const HEIGHT = 44;
 const KINDS = ["frames", "tables", "network"];
 const MEANING = {
-  frames: "frames", tables: "ARP and CAM tables", network: "hosts, cables, addresses, routes",
+  frames: "lowest row: frames",
+  tables: "middle row: ARP and CAM tables",
+  network: "top row: hosts, cables, addresses, routes",
 };
 const SLOW = 1000; // ms without an answer after which the reason is told
 const SPEEDS = [1, 10, 100];
@@ -63,7 +65,6 @@ function render({ model, el }) {
   told.setAttribute("aria-live", "polite");
   const legend = make(body, "p", "lk-legend");
   for (const kind of KINDS) make(legend, "span", "", MEANING[kind]).dataset.kind = kind;
-  make(legend, "span", "lk-keys", "");
 
   let wanted = model.get("position"); // where the hand is; null: at the end
   let asked; // sent, and not answered yet; undefined: nothing is
