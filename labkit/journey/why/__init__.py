@@ -51,9 +51,7 @@ def _failure(trail: Trail) -> Finding:
         return arrived
     target = arrived.frame.netns
     match = matches_reply(request)
-    sent = [
-        s for s in case.seen(match, netns=target, leaving=True) if s.frame.at >= arrived.frame.at
-    ]
+    sent = [s for s in case.seen(match, netns=target, leaving=True) if s.follows(arrived)]
     if not sent:
         translated = trail.translated(target)
         if translated and not case.holds(target, translated):

@@ -16,6 +16,8 @@ from labkit.recording import Recording
 
 MOST = 4000
 """Frames that are looked at."""
+JITTER = 1_000_000
+"""Nanoseconds by which the clocks of two processors, or the clock itself, may be off."""
 ARP = b"\x08\x06"
 
 Match = Callable[[Packet], bool]
@@ -32,6 +34,10 @@ class Sighting(msgspec.Struct, frozen=True):
     def place(self) -> Place:
         """The interface that it was seen at."""
         return self.frame.netns, self.frame.index
+
+    def follows(self, other: Sighting) -> bool:
+        """Whether it was not seen before another, as far as clocks can tell."""
+        return self.frame.at >= other.frame.at - JITTER
 
     @property
     def leaving(self) -> bool:
