@@ -210,13 +210,39 @@ def test_the_evidence_is_what_iptables_says(lab: Lab):
     assert "DROP" not in told.rules
 
 
+@pytest.mark.parametrize(
+    ("command", "where", "verdict"),
+    [
+        ("ip link set eth0 down", "b", "interface-down"),
+        ("ip route flush dev eth0", "a", "no-route"),
+        ("iptables -A INPUT -p icmp -j DROP", "b", "firewall-input"),
+        ("iptables -A INPUT -p icmp -j DROP", "a", "firewall-input"),
+    ],
+)
+def test_what_breaks_in_the_middle(lab: Lab, command: str, where: str, verdict: str):
+    s = faults.Small(lab)
+    assert s.a.ping(s.b)
+    lab[where].start(f"sleep 0.5; {command}")
+    ping = s.a.ping("10.0.0.2", count=10, timeout=0.5)
+    assert 0 < ping.received < ping.sent
+    finding = ping.journey.finding
+    assert finding is not None
+    assert finding.verdict == verdict, f"{finding}\n{ping.journey}"
+
+
 def test_a_recording_that_was_loaded_explains_the_same(lab: Lab, tmp_path):
     ping = faults.forward_rule(lab)
     first = len(lab.recording)
     result = ping.source.ping(ping.target)
     loaded = Recording.load(lab.recording.save(tmp_path / "failed.labkit"))
     case = Case.of(
-        loaded, first, len(loaded) - 1, source="a", target="10.2.0.1", output=result.output
+        loaded,
+        first,
+        len(loaded) - 1,
+        source="a",
+        target="10.2.0.1",
+        output=result.output,
+        sent=result.sent,
     )
     assert explain(case) == result.journey.finding
 
