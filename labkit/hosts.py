@@ -209,7 +209,7 @@ class Host:
                     f"{naming.shown(via)} is not a gateway's address.",
                     hint="Write the address of the next hop, without a prefix: 172.17.0.1.",
                 ) from None
-        if interface is not None and not (interface and naming.is_text(interface)):
+        if interface is not None and not (naming.is_text(interface) and interface):
             raise LabkitError(
                 f"{naming.shown(interface)} is not the name of an interface.",
                 hint="Name one of the host's: see host.interfaces.",

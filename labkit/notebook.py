@@ -52,6 +52,12 @@ class InNotebook:
                 selection.append(("bridge", thing.interface))
         return Tables(self.recording, selection or None)
 
+    def neighbour_states(self, *hosts: Host) -> Any:
+        """The states of the hosts' neighbour rows as a live diagram; without arguments, of all."""
+        from labkit.widgets import NeighbourStates
+
+        return NeighbourStates(self.recording, [host.name for host in hosts] or None)
+
     def journey(self) -> During:
         """What happens in a block, step by step: ``with lab.journey() as seen: …``."""
         from labkit.journey.during import During

@@ -183,7 +183,8 @@ class Agent:
             if isinstance(request, wire.Hello):
                 self._reply(request.id)
                 self._output.flush()
-                self._start()
+                if not self._ready:
+                    self._start()
                 return
             if not self._ready:
                 self._start()

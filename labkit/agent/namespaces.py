@@ -12,12 +12,24 @@ from typing import Any
 
 from labkit.agent import netlink as nl
 from labkit.agent.capture import Capture
-from labkit.agent.syscalls import CLONE_NEWNET, MS_BIND, entered, mount, setns, umount, unshare
+from labkit.agent.syscalls import (
+    CLONE_NEWNET,
+    MS_BIND,
+    MS_RDONLY,
+    MS_REMOUNT,
+    entered,
+    mount,
+    setns,
+    umount,
+    unshare,
+)
 from labkit.model.operations import MACHINE
 
 RUN = Path("/run")
 NETNS = RUN / "netns"
 SCRATCH = RUN / "labkit"
+OF_THE_MACHINE = ("sys/kernel", "sys/vm", "sys/fs", "sys/dev", "sysrq-trigger", "irq", "bus")
+"""What in /proc is no namespace's own: a root's slip there would change the machine."""
 
 
 class Namespace:
@@ -129,6 +141,10 @@ def _private_mounts() -> None:
     with suppress(OSError):  # nginx opens its default log before it reads where to log
         mount("tmpfs", "/var/log", "tmpfs")
         Path("/var/log/nginx").mkdir()
+    for name in OF_THE_MACHINE:
+        with suppress(OSError):  # any user but root may not write there anyhow
+            mount(f"/proc/{name}", f"/proc/{name}", flags=MS_BIND)
+            mount("none", f"/proc/{name}", flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
     with suppress(OSError):  # brctl reads /sys; refused in some containers, and then does without
         mount("sysfs", "/sys", "sysfs")
 

@@ -11,13 +11,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from labkit.errors import LauncherError
 
-CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_ADMIN": 21}
+CAPABILITIES = {
+    "CAP_NET_BROADCAST": 11,  # for one socket that hears every namespace, netlink(7)
+    "CAP_NET_ADMIN": 12,
+    "CAP_NET_RAW": 13,
+    "CAP_SYS_ADMIN": 21,
+}
 """What a lab needs where no user namespace gives it: `capabilities(7)`, linux/capability.h."""
 
 NAMESPACES = (
@@ -25,10 +31,24 @@ NAMESPACES = (
     # --kill-child: when unshare dies, so does the agent, and with process 1 all the rest.
     # slave: no mount of a lab reaches the machine, and the machine's unmounts reach the lab,
     # so that a lab keeps no disk busy.
-    *("--net", "--mount", "--pid", "--fork", "--kill-child"),
+    # --uts, --ipc: a learner's `hostname` names the lab, not the machine.
+    *("--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"),
     *("--propagation", "slave", "--mount-proc"),
 )
 USER_NAMESPACE = ("--user", "--map-root-user")
+KEPT = (
+    # Interfaces, frames, hearing every namespace; namespaces and mounts; a learner's tracing.
+    "+net_admin,+net_raw,+net_broadcast,+sys_admin,+sys_ptrace,"
+    # What root's programs rely on, as in a container of Docker's.
+    "+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+setfcap,"
+    "+net_bind_service,+sys_chroot"
+)
+BOUNDED = ("setpriv", "--bounding-set", f"-all,{KEPT}", "--")
+"""Takes the other capabilities from root's agent and all that it starts (`capabilities(7)`).
+
+With them a slip of a learner's could set the machine's clock, load a module or make a device.
+A user namespace gives none of them any effect, so that the rootless launcher needs no such thing.
+"""
 
 APPARMOR = """\
 sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0
@@ -44,7 +64,7 @@ and load it: sudo apparmor_parser -r /etc/apparmor.d/labkit-unshare"""
 
 DOCKER_ROOT = (
     "In Docker: docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add NET_RAW "
-    "--security-opt apparmor=unconfined …"
+    "--cap-add NET_BROADCAST --security-opt apparmor=unconfined …"
 )
 DOCKER_USER = (
     "In Docker: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
@@ -114,10 +134,10 @@ class Machine:
                 return value.strip()
         return ""
 
-    def missing_capabilities(self) -> list[str]:
+    def missing_capabilities(self, needed: Mapping[str, int] = CAPABILITIES) -> list[str]:
         """Which of the needed capabilities this process lacks."""
         effective = int(self.status("CapEff") or "0", 16)
-        return [name for name, bit in CAPABILITIES.items() if not effective >> bit & 1]
+        return [name for name, bit in needed.items() if not effective >> bit & 1]
 
     def is_filtered(self) -> bool:
         """Whether a seccomp filter limits this process's system calls."""
@@ -160,7 +180,9 @@ class Unshare(Launcher):
 
     def argv(self, agent: list[str], *, program: str | None = None) -> list[str]:
         unshare = program or Machine().which("unshare") or "unshare"
-        return [unshare, *(USER_NAMESPACE if self.user else ()), *NAMESPACES, "--", *agent]
+        bounded = () if self.user or not _can_bound(Machine()) else BOUNDED
+        user = USER_NAMESPACE if self.user else ()
+        return [unshare, *user, *NAMESPACES, "--", *bounded, *agent]
 
     def probe(self, machine: Machine | None = None) -> Problem | None:
         machine = machine or Machine()
@@ -179,6 +201,13 @@ class Unshare(Launcher):
         if code == 0:
             return None
         return diagnose(machine, words, user=self.user)
+
+
+def _can_bound(machine: Machine) -> bool:
+    """Whether `setpriv(1)` is there, and root may drop capabilities: in a container, not always."""
+    return machine.which("setpriv") is not None and (
+        machine.euid() != 0 or not machine.missing_capabilities({"CAP_SETPCAP": 8})
+    )
 
 
 def no_linux(machine: Machine) -> Problem | None:

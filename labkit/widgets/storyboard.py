@@ -141,16 +141,15 @@ class Storyboard:
     # Tables: those of whoever takes part, as of each step.
 
     def _tables_of(self, steps: list[Step]) -> list[tuple[str, str]]:
-        """The tables to show: those read or written, and those of whoever does something.
-
-        Those in which nothing was read or written are left out where there are many.
-        """
+        """The tables to show: those read or written, and those of whoever does something."""
         last = self.journey.state(len(steps) - 1)
         touched = dict.fromkeys((TABLES[row.table], row.owner) for s in steps for row in s.rows)
         bridges = {
             link.name for link in last.space(MACHINE).links.values() if link.kind == "bridge"
         }
         for step in steps:
+            if step.kind == "route":  # also where no row matches
+                touched.setdefault(("routes", step.host))
             bridge = _bridge(last, step.host)
             if bridge in bridges:
                 touched.setdefault(("bridge", bridge))
@@ -220,8 +219,9 @@ class Storyboard:
         }
 
     def _after(self, at: int) -> float:
-        """Milliseconds since the journey began."""
-        return round((at - self.journey.begins) / 1e6, 6)
+        """Milliseconds since the journey's first step."""
+        began = self.journey[0].at if len(self.journey) else self.journey.begins
+        return round((at - began) / 1e6, 6)
 
     def _places(self, step: Step) -> list[str]:
         """Where on the diagram it happens: names of drawn things, the closest first."""

@@ -8,9 +8,9 @@ import re
 import pytest
 
 from tests.browser.conftest import open_notebook
-from tests.unit.journeys import cold_ping, failed_ping
+from tests.unit.journeys import Story, cold_ping, failed_ping
 
-FIRST = "01-containers-on-one-bridge.ipynb"
+FIRST = "00-start-here.ipynb"
 SIZE = {"width": 1280, "height": 1100}
 
 # A cold ping in a real lab. What the tables hold at each step is written by the side of the player.
@@ -290,6 +290,19 @@ def test_evidence_opens_down_to_the_bytes_and_the_focus_comes_back(leaf):
     assert bytes.fromhex(pointed) == bytes([172, 17, 0, 2])
     page.locator('.lk-hex [data-at="0"]').hover()
     assert "Ethernet dst" in page.locator(".lk-readout").inner_text()
+
+
+def test_a_table_that_was_looked_through_in_vain_says_so(leaf):
+    story = Story()
+    story.tell("route", "nginx-1", "No row of the routing table matches 8.8.8.8.")
+    story.tell("timeout", "nginx-1", "Nothing was sent.")
+    page = leaf(story.ends("no route"))
+    table = page.locator(".lk-table.lk-in-hand")
+    assert "172.17.0.0/16" in table.inner_text()
+    assert table.locator(".lk-missing").inner_text() == "Looked through: no row matches."
+    page.locator(".lk-play").focus()
+    page.keyboard.press("ArrowRight")
+    table.wait_for(state="detached")
 
 
 def test_one_protocol_alone(leaf):

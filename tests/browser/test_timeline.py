@@ -8,7 +8,7 @@ from labkit import Recording
 from labkit.model.operations import MACHINE
 from tests.browser.conftest import open_notebook
 
-FIRST = "01-containers-on-one-bridge.ipynb"
+FIRST = "00-start-here.ipynb"
 SIZE = {"width": 1280, "height": 1400}
 SESSION = """
 from labkit import Lab

@@ -508,6 +508,87 @@ def reply_output_drop(lab: Lab) -> Ping:
     return Ping(s.a, s.b)
 
 
+def gateway_drops(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(lab.machine, "iptables -A INPUT -i br0 -p icmp -j DROP")
+    return Ping(s.a, "10.0.0.254")
+
+
+def own_address_dropped(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.a, "iptables -A INPUT -p icmp -j DROP")
+    return Ping(s.a, "10.0.0.1")
+
+
+def from_the_machine(lab: Lab) -> Ping:
+    s = Small(lab)
+    sh(s.b, "iptables -P INPUT DROP")
+    return Ping(lab.machine, s.b)
+
+
+def direct_cable_unplugged(lab: Lab) -> Ping:
+    a, b = lab.host("a"), lab.host("b")
+    cable = lab.cable(a, b, "10.0.0.1/24", "10.0.0.2/24")
+    assert a.ping(b)
+    sh(b, "ip link set eth0 down")
+    assert cable
+    return Ping(a, "10.0.0.2")
+
+
+def two_interfaces_drop(lab: Lab) -> Ping:
+    """b answers ARP for its second address with the first interface's MAC (ARP flux)."""
+    s = Small(lab)
+    lab.cable(s.b, s.br, "10.0.0.12/24")
+    mac = s.b.interfaces[1].mac
+    sh(s.a, f"ip neigh replace 10.0.0.12 lladdr {mac} dev eth0 nud stale")
+    sh(s.b, "iptables -A INPUT -p icmp -j DROP")
+    return Ping(s.a, "10.0.0.12")
+
+
+def proxied_drop(lab: Lab) -> Ping:
+    """r answers ARP for b, which is behind it (proxy ARP), and b's firewall drops."""
+    s = Routed(lab)
+    sh(s.r, "sysctl -qw net.ipv4.conf.eth0.proxy_arp=1")
+    sh(s.a, "ip route add 10.2.0.0/24 dev eth0")
+    sh(s.b, "iptables -A INPUT -p icmp -j DROP")
+    return Ping(s.a, s.b)
+
+
+def proxy_claims(lab: Lab) -> Ping:
+    """c answers for b, though b is on the same network (proxy ARP for addresses elsewhere)."""
+    s = Small(lab)
+    d = lab.bridge("br9")
+    lab.cable(s.c, d, "10.9.0.1/24")
+    sh(
+        s.c,
+        "ip route add 10.0.0.2/32 dev eth1",
+        "sysctl -qw net.ipv4.conf.eth0.proxy_arp=1 net.ipv4.ip_forward=1",
+        "sysctl -qw net.ipv4.neigh.eth0.proxy_delay=0",
+    )
+    return Ping(s.a, s.b)
+
+
+def proxy_off(lab: Lab) -> Ping:
+    """a thinks that b is on its own network, and nobody answers in b's place."""
+    s = Routed(lab)
+    sh(s.a, "ip route add 10.2.0.0/24 dev eth0")
+    return Ping(s.a, s.b)
+
+
+def machine_forward_drop(lab: Lab) -> Ping:
+    """The machine is the router between its two bridges, as with two docker networks."""
+    br0, br1 = lab.bridge("br0", "10.0.0.254/24"), lab.bridge("br1", "10.1.0.254/24")
+    a, b = lab.host("a"), lab.host("b")
+    lab.cable(a, br0, "10.0.0.1/24")
+    lab.cable(b, br1, "10.1.0.1/24")
+    a.add_route("default", via="10.0.0.254")
+    b.add_route("default", via="10.1.0.254")
+    sh(lab.machine, "sysctl -qw net.ipv4.ip_forward=1")
+    assert a.ping(b)
+    sh(lab.machine, "iptables -A FORWARD -i br0 -o br1 -j DROP")
+    return Ping(a, b)
+
+
 # The way back
 
 

@@ -275,6 +275,45 @@ def test_anything_is_refused_in_words_or_done(world: World, call):
     assert world.nginx1.ping(world.nginx2)
 
 
+ARGUMENTS = {
+    "host": lambda w, v: w.lab.host(v),
+    "host network": lambda w, v: w.lab.host("x", network=v),
+    "host forwarding": lambda w, v: w.lab.host("x", forwarding=v),
+    "host ipv6": lambda w, v: w.lab.host("x", ipv6=v),
+    "bridge": lambda w, v: w.lab.bridge(v),
+    "bridge address": lambda w, v: w.lab.bridge("x", v),
+    "bridge ageing": lambda w, v: w.lab.bridge("x", ageing=v),
+    "bridge stp": lambda w, v: w.lab.bridge("x", stp=v),
+    "cable a": lambda w, v: w.lab.cable(v, w.docker0),
+    "cable b": lambda w, v: w.lab.cable(w.nginx1, v),
+    "cable address": lambda w, v: w.lab.cable(w.nginx1, w.docker0, v),
+    "cable bridge's address": lambda w, v: w.lab.cable(w.nginx1, w.docker0, None, v),
+    "cable mac": lambda w, v: w.lab.cable(w.nginx1, w.docker0, mac=v),
+    "item": lambda w, v: w.lab[v],
+    "watch": lambda w, v: w.lab.watch(v),
+    "route": lambda w, v: w.nginx1.add_route(v, via="172.17.0.1"),
+    "route via": lambda w, v: w.nginx1.add_route("10.9.0.0/16", via=v),
+    "route interface": lambda w, v: w.nginx1.add_route("10.9.0.0/16", interface=v),
+    "ping": lambda w, v: w.nginx1.ping(v),
+    "ping count": lambda w, v: w.nginx1.ping("172.17.0.1", count=v),
+    "ping timeout": lambda w, v: w.nginx1.ping("172.17.0.1", timeout=v),
+    "run": lambda w, v: w.nginx1.run(v),
+    "run timeout": lambda w, v: w.nginx1.run("true", timeout=v),
+    "start": lambda w, v: w.nginx1.start(v),
+    "serve": lambda w, v: w.nginx1.serve(v),
+    "Lab": lambda w, v: Lab(v),
+    "Lab launcher": lambda w, v: Lab("x", launcher=v),
+}
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS)
+def test_each_argument_given_what_nothing_can_be_done_with(world: World, argument: str):
+    for value in (Nasty(), [Nasty()], {1: Nasty()}, 10**5000, float("nan"), "\ud800", "\0", b"x"):
+        with pytest.raises(LabkitError), in_time():
+            ARGUMENTS[argument](world, value)
+    check_in_order(world.lab)
+
+
 # Any order
 
 HOSTS = ("h1", "h2", "a-host-of-a-long-name")

@@ -36,9 +36,9 @@ def shown(name: str | bytes) -> str:
     """How it is to be shown, written apart from the code that does so."""
     if isinstance(name, bytes):
         return name.decode(errors="replace")
-    for code, picture in (("\x1b", "␛"), ("\x07", "␇"), ("\x7f", "␡")):
-        name = name.replace(code, picture)
-    return name.replace("\u202e", "⟨U+202E⟩").replace("\u2028", "⟨U+2028⟩")
+    for code in ("\x1b", "\x07", "\x7f", "\u202e", "\u2028"):
+        name = name.replace(code, f"⟨U+{ord(code):04X}⟩")
+    return name
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -86,7 +86,7 @@ def test_an_altname_may_hold_anything(lab: Lab):
     assert made, made
     lab.machine.interfaces  # noqa: B018 (reading brings what was told up to date)
     link = lab.recording.state().space("machine").link_named("b")
-    assert link.altnames == ("<i>␛[1m$(x)",)
+    assert link.altnames == ("<i>⟨U+001B⟩[1m$(x)",)
 
 
 def test_the_script_says_only_what_was_asked(scene: Scene, tmp_path):

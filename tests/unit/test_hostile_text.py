@@ -103,7 +103,7 @@ def test_a_recording_made_elsewhere_shows_its_names_too():
 
     line = b'{"type":"LinkSet","at":1,"netns":"machine","index":2,"name":"\\u001b[31m\\u202e"}'
     event = msgspec.json.decode(line, type=ev.Event)
-    assert event.name == "␛[31m⟨U+202E⟩"
+    assert event.name == "⟨U+001B⟩[31m⟨U+202E⟩"
     assert json.loads(msgspec.json.encode(event))["name"] == event.name
 
 

@@ -235,6 +235,14 @@ def test_lost_events_are_told(recording):
     assert values[-1]["lost"] == 12
 
 
+def test_frames_that_are_left_out_are_told(recording):
+    view = Tables(recording)
+    changed, values = seen(view, "status")
+    recording.append(ev.Lost(at=time.time_ns(), what="frames", count=7, netns="nginx-1"))
+    assert changed.wait(LATE)
+    assert (values[-1]["lost"], values[-1]["frames_lost"]) == (0, 7)
+
+
 def test_an_error_shows_and_the_view_goes_on(recording, monkeypatch):
     view = Topology(recording)
     changed, values = seen(view, "status")

@@ -30,9 +30,7 @@ def explain(case: Case) -> Finding | None:
     if case.answered:
         return twice or flapping(trail)
     found = _failure(trail)
-    if twice and found.verdict not in ("duplicate-mac", "wrong-neighbour"):
-        return twice
-    return found
+    return twice if twice and found.verdict != "duplicate-mac" else found
 
 
 def _failure(trail: Trail) -> Finding:

@@ -82,6 +82,9 @@ def other_segment(
             peer = case.link((MACHINE, link.peer_index))
         if peer and peer.master is None and not case.space(MACHINE).addresses.get(peer.index):
             loose = loose or peer
+    kinds = {
+        link.kind for space in case.before.namespaces.values() for link in space.links.values()
+    } - {"", "veth", "bridge"}
     return trail.found(
         "other-segment.loose" if loose else "other-segment",
         "neighbour",
@@ -91,6 +94,7 @@ def other_segment(
         case.link(owner),
         case.given(owner[0], address),
         loose,
+        remaining=() if loose or not kinds else ("tunnel",),
         owner=host_name(owner[0]),
         next=address,
         interface=case.interface(place),

@@ -239,6 +239,13 @@ class Case:
         """Whether a namespace has an address."""
         return any(owner == netns for owner, _ in self.owners(address))
 
+    def with_mac(self, netns: str, mac: str) -> int | None:
+        """The interface of a namespace that has a MAC address, and is no port."""
+        for index, link in self.space(netns).links.items():
+            if link.mac == mac and link.master is None:
+                return index
+        return None
+
     def given(self, netns: str, address: str) -> ev.AddressSet | None:
         """The event that gave an address to a namespace."""
         for number in range(len(self.log) - 1, -1, -1):

@@ -78,6 +78,10 @@ VERDICTS: dict[str, tuple[str, str]] = {
         "Two hosts have the address {next}: {first} ({first_mac}) and {second} ({second_mac}). Who answers is a matter of luck.",
         "Give one of them another address.",
     ),
+    "duplicate-address.claimed": (
+        "Two hosts answered for the address {next}: {first} ({first_mac}) and {second} ({second_mac}). But {claims} does not have it.",
+        "Look at what runs in {claims}: it answers for an address that is not its own.",
+    ),
     "other-segment.loose": (
         "{owner} has the address {next}, but the other end of its cable, {port}, is plugged into no bridge.",
         "Plug it in: ip link set {port} master BRIDGE.",
@@ -230,6 +234,7 @@ REMAINING: dict[str, str] = {
     "return": "no way back to the sender",
     "counters": "other packets that met the same rule: it was not counted before",
     "discovery": "IPv6 neighbour discovery, which is not looked into",
+    "tunnel": "a link of a kind that is not followed (VXLAN, VLAN and the like)",
     "capture-lost": "frames that were not captured",
 }
 

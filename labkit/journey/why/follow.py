@@ -112,20 +112,21 @@ def _cross(
     following = case.next_hop(netns, address)
     mac = sent.packet.target_mac
     row = case.after.space(netns).neighbours.get((sent.frame.index, following))
-    ways = [
-        way
-        for owner, index in case.owners(following)
-        if owner != netns and (way := case.reachable(sent.place, owner, index)) is not None
-    ]
-    if not ways:
-        owners = [place for place in case.owners(following) if place[0] != netns]
-        if owners:
-            return other_segment(trail, sent.place, following, owners[0], sent)
-        return trail.found(
-            "nobody-has-address", "neighbour", netns, sent, row, target=address, next=following
-        )
+    owners = [place for place in case.owners(following) if place[0] != netns]
+    # The MAC may be that of another interface of the same host.
+    ends = [(owner, case.with_mac(owner, mac) or index) for owner, index in owners]
+    ways = [way for end in ends if (way := case.reachable(sent.place, *end)) is not None]
     right = [way for way in ways if mac_of(case, way[-1].place) == mac]
     if not right:
+        taken = _taken(case, match, sent, {owner for owner, _ in owners})
+        if taken:
+            return taken
+        if not owners:
+            return trail.found(
+                "nobody-has-address", "neighbour", netns, sent, row, target=address, next=following
+            )
+        if not ways:
+            return other_segment(trail, sent.place, following, owners[0], sent)
         return _wrong_neighbour(trail, following, sent, row, ways[0][-1].place)
     way = right[0]
     trail.good("neighbour", netns, next=following)
@@ -133,6 +134,24 @@ def _cross(
     if isinstance(arrived, Sighting) and arrived.frame.packet_type == "otherhost":
         return _wrong_neighbour(trail, following, sent, row, arrived.place)
     return arrived
+
+
+def _taken(case: Case, match: Match, sent: Sighting, owners: set[str]) -> Sighting | None:
+    """Where a frame came in all the same.
+
+    At its owner by a way that is not followed (a tunnel), or at a host that passes it on for the
+    owner (proxy ARP, RFC 1027).
+    """
+    for s in case.seen(match, leaving=False):
+        is_next = s.frame.at >= sent.frame.at and s.packet.ttl == sent.packet.ttl
+        if not (is_next and s.frame.packet_type == "host" and case.is_end(s.place)):
+            continue
+        if s.frame.netns in owners or any(
+            (o.packet.ttl or 0) < (s.packet.ttl or 0)
+            for o in case.seen(match, netns=s.frame.netns, leaving=True)
+        ):
+            return s
+    return None
 
 
 def mac_of(case: Case, place: Place) -> str | None:

@@ -1,4 +1,4 @@
-"""The exercises of the first notebook."""
+"""The prediction and the exercises of lesson 0: start here."""
 
 from __future__ import annotations
 
@@ -144,55 +144,4 @@ def nobody(look: Look) -> Iterator[Row]:
         f"{rows[-1].address} {rows[-1].state}" if rows else "no such row",
         ok=bool(rows),
         source="the log: nginx-1's neighbour table",
-    )
-
-
-def _others(look: Look) -> list[str]:
-    return [host.name for host in look.lab.hosts if host.name not in ("nginx-1", "nginx-2")]
-
-
-def third_hints(look: Look) -> tuple[str, str, str]:
-    others = _others(look)
-    peers = [port.peer or "nothing" for port in look.bridge("docker0").ports]
-    addresses = [
-        f"{name}: {listed(a for i in look.host(name).interfaces[1:] for a in i.addresses)}"
-        for name in others
-    ]
-    return (
-        f"docker0's ports lead to {listed(peers)}. A third container needs a port too.",
-        f"Addresses of the other hosts: {listed(addresses)}. They must be of 172.17.0.0/16, and "
-        "nobody else's.",
-        "Three things are needed: a host, a cable from it to docker0, and an address at that "
-        "cable's first end, as nginx-2 got them.",
-    )
-
-
-@exercise(
-    "third-container",
-    asks="Plug a third container into docker0 that nginx-1 can reach.",
-    hints=third_hints,
-)
-def third_container(look: Look) -> Iterator[Row]:
-    bridge = look.bridge("docker0")
-    peers = {(port.peer or "").split(":")[0] for port in bridge.ports}
-    plugged = [name for name in _others(look) if name in peers]
-    yield expects(
-        "a third host is plugged into docker0",
-        "a host besides nginx-1 and nginx-2",
-        listed(plugged),
-        ok=bool(plugged),
-        source="docker0.ports",
-    )
-    if not plugged:
-        return
-    reached = []
-    for name in plugged:
-        addresses = [a for i in look.host(name).interfaces if i.name != "lo" for a in i.addresses]
-        reached += [a for a in addresses if look.ping(look.host("nginx-1"), a.split("/")[0])]
-    yield expects(
-        "nginx-1 reaches it",
-        "an answered ping",
-        listed(reached),
-        ok=bool(reached),
-        source="ping in nginx-1",
     )
