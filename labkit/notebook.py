@@ -72,6 +72,8 @@ class InNotebook:
         self, start: int | None = None, end: int | None = None, *, style: str = "both"
     ) -> Picture:
         """The events of a time as a diagram, a lane a host: see `Recording.lanes`."""
+        if self.recording.closed is None:
+            self._state(None)  # when all that has happened so far has been told
         return self.recording.lanes(start, end, style=style)
 
     def check(self, name: str) -> Checked:
