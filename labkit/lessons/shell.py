@@ -54,13 +54,12 @@ def choose(labs: list[RunningLab], wanted: str | None) -> tuple[RunningLab, str]
     lab_name, slash, name = wanted.rpartition("/")
     candidates = [lab for lab in labs if not slash or lab.name == lab_name]
     found = [lab for lab in candidates if name in lab.hosts]
-    if len({lab.name for lab in found}) > 1 or (slash and len(found) > 1):
-        names = " or ".join(dict.fromkeys(f"{lab.name}/{name}" for lab in found))
-        if len({lab.name for lab in found}) > 1:
-            raise LabkitError(
-                f"More than one of your labs has a host {name!r}.\n{listing(labs)}",
-                hint=f"Say which: labkit shell {names}.",
-            )
+    names = " or ".join(dict.fromkeys(f"{lab.name}/{name}" for lab in found))
+    if " or " in names:
+        raise LabkitError(
+            f"More than one of your labs has a host {name!r}.\n{listing(labs)}",
+            hint=f"Say which: labkit shell {names}.",
+        )
     if found:
         return found[0], name
     elsewhere = [lab.name for lab in candidates if lab.agent is None]

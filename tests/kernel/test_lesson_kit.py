@@ -14,6 +14,7 @@ import threading
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 from labkit import Lab, LabkitError, check, hint, solution
 from labkit.lessons import progress
@@ -27,7 +28,7 @@ from tests.kernel.conftest import wait_for
 @pytest.fixture
 def shell(tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    shell = InteractiveShell.instance(history_manager=None)
+    shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
     yield shell
     InteractiveShell.clear_instance()
 
