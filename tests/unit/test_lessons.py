@@ -398,9 +398,9 @@ def test_braces_are_filled_only_where_a_variable_is_meant():
 # Which host a terminal is for
 
 
-def lab(name, *hosts, agent=1):
+def lab(name, *hosts, agent=1, kernel=2):
     return RunningLab(
-        name=name, agent=agent, kernel=2, folder="/home/anna", started=3, hosts=tuple(hosts)
+        name=name, agent=agent, kernel=kernel, folder="/home/anna", started=3, hosts=tuple(hosts)
     )
 
 
@@ -408,7 +408,7 @@ def test_a_terminal_finds_its_host():
     labs = [lab("new", "h1", "machine"), lab("old", "h2", "machine")]
     assert choose(labs, "h2") == (labs[1], "h2")
     assert choose(labs, "old/machine") == (labs[1], "machine")
-    assert choose([lab("same", "h1"), lab("same", "h1")], "h1")[0].name == "same"
+    assert choose(labs, "2/h2") == (labs[1], "h2")
 
 
 @pytest.mark.parametrize(
@@ -418,6 +418,7 @@ def test_a_terminal_finds_its_host():
         ([lab("a", "h1")], None, "labkit shell h1"),
         ([lab("a", "h1")], "h2", "No lab of yours has a host 'h2'"),
         ([lab("a", "h1"), lab("b", "h1")], "h1", "labkit shell a/h1 or b/h1"),
+        ([lab("a", "h1"), lab("a", "h1", kernel=7)], "h1", "labkit shell 2/h1 or 7/h1"),
         ([lab("uml", agent=None)], "h1", "a kernel of its own"),
         ([lab("uml", agent=None)], None, "labkit shell machine"),
     ],
