@@ -12,7 +12,7 @@ VENV ?= .venv
 PYTHON := "$(VENV)/bin/python"
 # Where setup puts Chromium if the system has none. Only for the tests.
 test test-browser: export PATH := $(PATH):$(abspath $(VENV))/bin
-NOTEBOOK := notebooks/01-containers-on-one-bridge.ipynb
+NOTEBOOK := notebooks/00-start-here.ipynb
 # Loopback and a token are JupyterLab's defaults: ARGS="--ip 0.0.0.0" is for a classroom's server.
 ARGS ?=
 LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root) $(if $(DISPLAY)$(WAYLAND_DISPLAY),,--no-browser)

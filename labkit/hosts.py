@@ -271,26 +271,13 @@ class Host:
         if count > 1:
             argv[1:1] = ["-i", "0.2"]
         limit = int(count) * (timeout + 1) + 10
-        recording = self.lab.recording
-        begins = time.time_ns()
-        self.lab._request(wire.Lookup, netns=self.netns, destination=address)
+        from labkit.journey.attempt import Attempt
+
+        attempt = Attempt(self, address, _named(target, self))
         got = self.lab._spawn(self, argv, timeout=math.ceil(limit))
-        ends = recording.state().at
-
-        def tell(ping: Ping) -> Journey:
-            from labkit.journey.build import Question, build
-
-            question = Question(
-                host=self.name,
-                netns=self.netns,
-                target=address,
-                sent=ping.sent,
-                received=ping.received,
-                output=ping.output,
-            )
-            return build(recording, begins, ends, question=question, title=repr(ping))
-
-        return Ping(self.name, address, got.stdout + got.stderr, tell)
+        ping = Ping(self.name, address, got.stdout + got.stderr, attempt.journey)
+        attempt.end(ping)
+        return ping
 
     def serve(self, port: int = 80) -> Job:
         """Starts a real nginx whose page names this host; returns when it listens.
@@ -361,6 +348,13 @@ def _address_of(target: object, source: Host) -> str:
         nets = [ipaddress.ip_interface(a).network for i in source.interfaces for a in i.addresses]
         addresses.sort(key=lambda a: not any(a.ip in net for net in nets))
     return str(addresses[0].ip)
+
+
+def _named(target: object, source: Host) -> str | None:
+    """The namespace that is meant, where a host is named and not an address."""
+    if isinstance(target, str):
+        target = source.lab._hosts.get(target)
+    return target.netns if isinstance(target, Host) else None
 
 
 def _nginx_words(output: str) -> str:

@@ -15,12 +15,12 @@ from labkit import naming
 from labkit.errors import CommandError, KernelError, LabkitError
 from labkit.hosts import Host
 from labkit.launch import connection, launchers
-from labkit.model import events as ev
 from labkit.model import operations as op
 from labkit.model import wire
 from labkit.model.commands import Commands
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
+from labkit.notebook import InNotebook
 from labkit.recording import Recording
 from labkit.refusals import kernel_error
 from labkit.wiring import Bridge, Cable, check_ends
@@ -28,14 +28,12 @@ from labkit.wiring import Bridge, Cable, check_ends
 if TYPE_CHECKING:
     import types
 
-    import graphviz
-
 _ADDITIVE = (op.AddHost, op.AddBridge, op.AddCable, op.AddRoute)
 _open: dict[str, Lab] = {}
 """The labs of this notebook kernel by name: a new one replaces the old."""
 
 
-class Lab:
+class Lab(InNotebook):
     """A network of real Linux namespaces, private to this notebook.
 
     A lab of the same name that is still open in this kernel is closed first. `launcher`
@@ -59,13 +57,14 @@ class Lab:
         self._cables: list[Cable] = []
         self._batch: list[op.Operation] | None = None
         self._taken: set[naming.IP] | None = None
-        self._connection = connection.Connection(chosen, self.recording.append)
+        self._connection = connection.Connection(chosen, self.recording.append, name)
         _open[name] = self
         try:
             self._request(wire.Hello)
         except LabkitError as error:
             self.close()
             raise launchers.explained(chosen, error) from None
+        self._add_magics()
 
     # Building
 
@@ -324,42 +323,12 @@ class Lab:
     @property
     def commands(self) -> Commands:
         """What was done so far, as the commands that do the same: a shell script as text."""
-        applied = [e.operation for e in self.recording.events if isinstance(e, ev.Applied)]
-        return Commands.of(applied)
+        return Commands.of(event.operation for event in self.recording.state().applied)
 
     @property
     def agent_pid(self) -> int:
         """The process id of the lab's outermost process."""
         return self._connection.process.pid
-
-    def diagram(self) -> graphviz.Graph:
-        """The topology as it is now, as a still picture."""
-        from labkit.render.dot import diagram
-
-        return diagram(self._state(None))
-
-    def watch(self, *things: Host | Bridge) -> Any:
-        """Live ARP and CAM tables of those hosts and bridges; of all of them without arguments."""
-        from labkit.widgets import Tables
-
-        selection = []
-        for thing in things:
-            if not isinstance(thing, Host | Bridge) or thing.lab is not self:
-                raise LabkitError(
-                    f"{naming.shown(thing)} has no tables to watch here.",
-                    hint="Name hosts and bridges of this lab.",
-                )
-            thing._check()
-            if isinstance(thing, Host):
-                selection.append(("host", thing.name))
-            else:
-                selection.append(("bridge", thing.interface))
-        return Tables(self.recording, selection or None)
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        from labkit.widgets import Topology
-
-        return Topology(self.recording)._repr_mimebundle_(**options)
 
     def __repr__(self) -> str:
         if self._connection.closed:
@@ -438,8 +407,10 @@ class Lab:
     def _check_unused(self, text: str) -> naming.Address:
         address = naming.check_address(text)
         taken = self._taken_addresses() if self._taken is None else self._taken
-        if address.ip in taken:
-            self._used(text)
+        if address.ip in taken:  # or was, until a removal that has not been told yet
+            self._request(wire.Sync, netns=None)
+            if self._taken is not None or address.ip in self._taken_addresses():
+                self._used(text)
         if self._taken is not None:
             self._taken.add(address.ip)
         return address

@@ -130,6 +130,7 @@ class Agent:
         """Everything that the kernel has done so far is told."""
         self._monitor.flush()
         self._capture.read(FLUSHED)
+        self._capture.tell_dropped()
 
     def end(self) -> None:
         """Ends the agent, and with it the lab and all in it."""
@@ -220,14 +221,20 @@ class Agent:
             case wire.Spawn():
                 return self._spawn(request)
             case wire.Lookup():
+                self._flush()  # what led to the answer comes before it
                 self._inspector.lookup(request.netns, request.destination)
                 return None
             case wire.Inspect():
-                self._inspector.inspect(request.netns)
+                self._inspector.inspect(request.netns, settings=request.settings)
                 return None
             case wire.JobOutput():
                 self._processes.reap()
-                return self._processes.get(request.job).result()
+                job = self._processes.get(request.job)
+                if not request.take:
+                    return job.result()
+                if job.exit_code is not None:
+                    self._processes.forget(job)
+                return job.take_result()
             case wire.StopJob():
                 job = self._processes.get(request.job)
                 if job.exit_code is None:
@@ -273,15 +280,16 @@ class Agent:
     def _spawn(self, request: wire.Spawn) -> Any:
         self._monitor.wake(request.netns)
         job = self._processes.start(request)
-        self._output.put(
-            ev.ProcessStarted(
-                at=time.time_ns(),
-                netns=request.netns,
-                job=job.number,
-                host=request.host,
-                command=" ".join(request.argv),
+        if not request.quiet:
+            self._output.put(
+                ev.ProcessStarted(
+                    at=time.time_ns(),
+                    netns=request.netns,
+                    job=job.number,
+                    host=request.host,
+                    command=" ".join(request.argv),
+                )
             )
-        )
         if not request.wait:
             return job.result()
 
@@ -296,9 +304,10 @@ class Agent:
 
     def _ended(self, job: Any) -> None:
         self._flush()  # what it did comes before its end
-        self._output.put(
-            ev.ProcessEnded(at=time.time_ns(), job=job.number, exit_code=job.exit_code)
-        )
+        if not job.quiet:
+            self._output.put(
+                ev.ProcessEnded(at=time.time_ns(), job=job.number, exit_code=job.exit_code)
+            )
 
 
 def main() -> None:

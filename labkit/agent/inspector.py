@@ -1,7 +1,8 @@
-"""What the kernel does not announce and is asked for: ways, settings and counters."""
+"""What the kernel does not announce and is asked for: ways, settings, counters, rules."""
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 import socket
 import struct
@@ -12,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from labkit.agent import firewall
 from labkit.agent import netlink as nl
 from labkit.agent.decode import (
     AF_INET,
@@ -25,6 +27,7 @@ from labkit.agent.namespaces import Namespaces, read_sysctl
 from labkit.model import events as ev
 
 RTA_PREFSRC = 7
+SIOCGIFFLAGS, IFF_NOARP = 0x8913, 0x80  # netdevice(7)
 RTM_F_FIB_MATCH = 0x2000
 ROUTE_TYPES = {
     1: "unicast", 2: "local", 3: "broadcast", 5: "multicast", 6: "blackhole", 7: "unreachable",
@@ -82,20 +85,30 @@ class Inspector:
             )
         )
 
-    def inspect(self, names: Iterable[str]) -> None:
-        """Reads settings and counters of namespaces."""
+    def inspect(self, names: Iterable[str], *, settings: bool) -> None:
+        """Reads counters, packet filter rules and, if asked for, settings of namespaces."""
         for name in names:
             if name not in self._spaces.by_name:
                 continue
+            found: dict[str, str | None] = {}
             with self._spaces.entered(name):
-                settings = {path: read_sysctl(path) for path in _settings()}
+                rules = firewall.rules()
                 counters = _counters()
+                if settings:
+                    found = {path: read_sysctl(path) for path in _settings()}
+                    found |= {f"link/{link}/arp": "off" for link in _without_arp()}
             at = time.time_ns()
-            for path, value in settings.items():
+            if settings:  # what was off, and is not any more
+                gone = [path for netns, path in self._told if netns == name and "link/" in path]
+                found |= {path: "on" for path in gone if path not in found}
+            for path, value in found.items():
                 if value is not None:
                     event = ev.SettingSet(at=at, netns=name, name=path, value=value)
                     self._tell((name, path), value, event)
             self._tell((name, ""), counters, ev.CountersSet(at=at, netns=name, counters=counters))
+            if rules or (name, "firewall") in self._told:
+                told = ev.FirewallSet(at=at, netns=name, rules=rules)
+                self._tell((name, "firewall"), rules, told)
 
     def _tell(self, key: tuple[str, str], value: Any, event: Any) -> None:
         if self._told.get(key) != value:
@@ -117,6 +130,21 @@ def _route_request(target: ipaddress.IPv4Address | ipaddress.IPv6Address, flags:
 def _settings() -> list[str]:
     names = ["all", *(name for _, name in socket.if_nameindex() if name != "lo")]
     return [*SETTINGS, *(f"net/ipv4/conf/{n}/{what}" for n in names for what in OF_INTERFACES)]
+
+
+def _without_arp() -> list[str]:
+    """The interfaces of the current namespace that take no part in ARP (IFF_NOARP)."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("16sH14x", name.encode(), 0)
+            try:
+                answer = fcntl.ioctl(asking, SIOCGIFFLAGS, request)
+            except OSError:  # it has just gone
+                continue
+            if struct.unpack_from("H", answer, 16)[0] & IFF_NOARP:
+                found.append(name)
+    return found
 
 
 def _counters() -> dict[str, int]:

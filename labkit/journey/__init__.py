@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import itertools
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from labkit.journey.values import Finding, Move, Row, Step
@@ -16,6 +17,7 @@ from labkit.model.state import State
 
 if TYPE_CHECKING:
     from labkit.recording import Recording
+    from labkit.render.chart import Picture
 
 __all__ = ["Finding", "Journey", "Move", "Row", "Step"]
 
@@ -79,6 +81,34 @@ class Journey(Sequence[Step]):
             self._states = states(self)
         return self._states[index + 1]
 
+    def comments(self) -> dict[int, list[str]]:
+        """What is said of each event that is a step's frame or evidence, by the event's number."""
+        found: dict[int, list[str]] = {}
+        for _, step in self.walk():
+            words = f"{step.text} (inferred)" if step.inferred else step.text
+            frame = () if step.frame is None else (step.frame,)
+            for number in dict.fromkeys((*frame, *step.evidence)):
+                found.setdefault(number, []).append(words)
+        return found
+
+    def sequence(self, *, style: str = "both") -> Picture:
+        """The journey as a sequence chart: time goes down, interfaces are side by side.
+
+        `style` is "light", "dark", or "both", which has no background and reads on either.
+        Raises LabkitError for another.
+        """
+        from labkit.journey.packets import in_short
+        from labkit.render import sequence
+
+        rows = [
+            sequence.Row(step, in_short(self.recording.event(step.frame)))
+            if step.frame is not None
+            else sequence.Row(step, "")
+            for _, step in self.walk()
+        ]
+        state = self.recording.state(self.ends)
+        return sequence.draw(rows, state, self.begins, title=self.title, style=style)
+
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
@@ -134,6 +164,15 @@ class Journey(Sequence[Step]):
             f"<table><caption>{html.escape(self.title)}</caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table>{notes}"
         )
+
+    def to_html(self, path: str | Path) -> Path:
+        """Writes the player and this journey as one HTML file, which plays without Jupyter.
+
+        It needs nothing beside it and no network. Raises LabkitError where it cannot be written.
+        """
+        from labkit.widgets.export import write
+
+        return write(self, path)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         from labkit.widgets import Player

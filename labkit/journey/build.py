@@ -10,9 +10,8 @@ import msgspec
 
 from labkit.journey import Journey
 from labkit.journey.maker import what
-from labkit.journey.packets import BROADCAST
 from labkit.journey.sentences import SENTENCES, say
-from labkit.journey.tables import Numbered, Tables
+from labkit.journey.tables import LATE, Numbered, Tables
 from labkit.journey.tell import Teller
 from labkit.journey.values import Step
 from labkit.journey.weave import Sighting, Topology, sightings
@@ -25,7 +24,10 @@ MOST = 4000
 """Frames that a journey explains one by one: the first ones."""
 LAG = 50_000_000
 """Nanoseconds by which the kernel's word of a table's change may come after the frame."""
+TELLING = 250_000_000
+"""The same for its word of frames that were dropped, which is asked for five times a second."""
 BACKGROUND = {"STP", "ICMPv6", "IGMP"}
+UNSPECIFIED = "::"
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,15 +51,17 @@ def build(
 ) -> Journey:
     """The journey of the packets between two times, in nanoseconds since the epoch.
 
-    With a `question` it is about that ping alone, and all else is noise.
+    With a `question` it is about that ping alone, and all else is noise. Raises LabkitError for
+    a time that the log has forgotten.
     """
-    start = start if start is not None else 0
+    start = start if start is not None else recording.begins
+    recording.check_kept(start)
     end = end if end is not None else recording.now()
     before, after = recording.state(start - 1), recording.state(end)
     window = recording.between(start, end + LAG)
     frames = [
         (number, event)
-        for number, event in window
+        for number, event in recording.between(start, end + LATE)
         if isinstance(event, ev.Frame) and start <= event.at <= end
     ]
     frames.sort(key=lambda one: one[1].at)
@@ -71,9 +75,10 @@ def build(
     tables = Tables(recording, before, window)
     roots = [s for s in seen if s.how not in ("cable", "bridge")]
     wanted = _wanted(roots, topology, question)
-    steps, noise = _tell(roots, wanted, Teller(topology, tables), tables, topology, question)
+    steps, noise = _tell(roots, wanted, Teller(topology, tables, roots), tables, topology, question)
     if question is not None and question.received < question.sent:
-        steps += _unanswered(question, window, end)
+        refused = any(root.packet.quoted and root.number in wanted for root in roots)
+        steps.append(_unanswered(question, window, end, "timeout.error" if refused else "timeout"))
     return Journey(
         recording,
         steps,
@@ -83,7 +88,7 @@ def build(
         noise=noise,
         lost=sum(
             event.count or 0
-            for _, event in window
+            for _, event in recording.between(start, end + TELLING)
             if isinstance(event, ev.Lost) and event.what == "frames"
         ),
         left_out=max(left_out, 0),
@@ -107,17 +112,18 @@ def _tell(
 
     def pass_until(at: int) -> None:
         for number, event in tables.pass_until(at):
-            matters = event.state == "FAILED" and event.netns in spaces
+            matters = event.state in ("INCOMPLETE", "FAILED") and event.netns in spaces
             (steps if matters else noise).append(teller.change(number, event))
 
     if question is not None:
-        steps += teller.way(question.netns, question.target, roots[0].at if roots else 0)
+        first = next((root.at for root in roots if root.number in wanted), None)
+        steps += teller.way(question.netns, question.target, first)
     for root in roots:
         pass_until(root.at)
         if root.number in wanted:
             steps += teller.chain(root)
         else:
-            noise.append(_noise(root, topology))
+            noise.append(_noise(root, topology, teller.claims(root)))
     pass_until(1 << 63)
     return steps, noise
 
@@ -125,12 +131,12 @@ def _tell(
 def _is_background(root: Sighting) -> bool:
     """Whether a frame is housekeeping that goes on whether or not anybody talks."""
     packet = root.packet
-    if packet.protocol in BACKGROUND:
-        return packet.operation not in ("echo-request", "echo-reply")
-    if packet.protocol != "ARP":
-        return False
-    asked = root.cause.packet if root.cause is not None else packet
-    return asked.operation == "who-has" and asked.target_mac != BROADCAST
+    if packet.resolves:
+        asked = root.cause.packet if root.cause is not None else packet
+        if asked.source == UNSPECIFIED or (asked.protocol != "ARP" and asked.answers):
+            return True  # IPv6 sees whether an address is free, and announces it (RFC 4862)
+        return asked.asks and not asked.is_broadcast
+    return packet.protocol in BACKGROUND and packet.operation not in ("echo-request", "echo-reply")
 
 
 def _wanted(roots: Sequence[Sighting], topology: Topology, question: Question | None) -> set[int]:
@@ -152,7 +158,7 @@ def _wanted(roots: Sequence[Sighting], topology: Topology, question: Question | 
             and packet.target == question.target
         )
         quotes = packet.quoted is not None and packet.quoted.target == question.target
-        if asks or quotes or (packet.protocol != "ARP" and follows(root)):
+        if asks or quotes or (not packet.resolves and follows(root)):
             found.add(root.number)
     spaces = {question.netns, topology.owner(question.target) or question.netns}
     for number in found:
@@ -167,20 +173,20 @@ def _wanted(roots: Sequence[Sighting], topology: Topology, question: Question | 
         hops |= set(topology.addresses(netns))
     for root in roots:
         packet = root.packet
-        if packet.protocol != "ARP" or _is_background(root):
+        if not packet.resolves or _is_background(root):
             continue
-        asks = packet.operation == "who-has" and root.place[0] in spaces and packet.target in hops
+        asks = packet.asks and root.place[0] in spaces and packet.target in hops
         if asks or follows(root):
             found.add(root.number)
     return found
 
 
-def _noise(root: Sighting, topology: Topology) -> Step:
+def _noise(root: Sighting, topology: Topology, changes: Iterable[int]) -> Step:
     """Everything that came of a frame of the background, as one step."""
     packet = root.packet
     key = f"noise.{packet.protocol}"
-    if packet.protocol == "ARP" and _is_background(root):
-        key = "noise.arp-request.probe"
+    if packet.resolves and _is_background(root) and not packet.is_broadcast:
+        key = "noise.arp-probe" if packet.asks else "noise.arp-reply"
     if key not in SENTENCES:
         key = "noise"
     bridge = topology.bridge(root.place)
@@ -197,24 +203,21 @@ def _noise(root: Sighting, topology: Topology) -> Step:
         host=host,
         interface=topology.name(root.place),
         text=text,
-        evidence=tuple(sorted(s.number for s in root.tree())),
+        evidence=tuple(sorted([*(s.number for s in root.tree()), *changes])),
         at=root.at,
         frame=root.number,
         protocol=packet.protocol,
     )
 
 
-def _unanswered(question: Question, window: Iterable[Numbered], end: int) -> list[Step]:
+def _unanswered(question: Question, window: Iterable[Numbered], end: int, key: str) -> Step:
     """The end of a ping that has waited for nothing."""
     ended = [number for number, event in window if isinstance(event, ev.ProcessEnded)]
-    text = say("timeout", host=question.host, target=question.target)
-    return [
-        Step(
-            kind="timeout",
-            host=question.host,
-            text=text,
-            evidence=tuple(ended[-1:]),
-            at=end,
-            protocol="ICMP",
-        )
-    ]
+    return Step(
+        kind="timeout",
+        host=question.host,
+        text=say(key, host=question.host, target=question.target),
+        evidence=tuple(ended[-1:]),
+        at=end,
+        protocol="ICMP",
+    )

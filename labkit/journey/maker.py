@@ -8,6 +8,8 @@ from labkit.journey.sentences import say
 from labkit.journey.values import Move, Row, Step
 from labkit.journey.weave import Sighting, Topology
 
+NOUNS = {"IPv4": "packet", "IPv6": "packet", "UDP": "datagram", "TCP": "segment", "802.1Q": "frame"}
+
 
 class Maker:
     """Knows who is where, and what a frame says."""
@@ -82,8 +84,8 @@ class Maker:
 def what(seen: Sighting) -> str:
     """A packet in two or three words: "a TCP SYN", "a DNS message"."""
     packet = seen.packet
-    kind = f"{packet.protocol} {packet.operation}".strip()
-    return f"{'an' if kind[:1] in 'AEIO' else 'a'} {kind}"
+    kind = f"{packet.protocol} {packet.operation or NOUNS.get(packet.protocol, 'message')}"
+    return f"{'an' if kind[:1] in 'AEIO8' else 'a'} {kind}"
 
 
 def ago(nanoseconds: int) -> str:

@@ -8,8 +8,12 @@ from typing import Any
 
 import msgspec
 
+from labkit.model.events import Frame
+
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 UNKNOWN = "unknown"
+ASKING = ("who-has", "neighbour-solicitation")
+ANSWERING = ("is-at", "neighbour-advertisement")
 
 ICMP_ERRORS = {3: "destination-unreachable", 5: "redirect", 11: "time-exceeded"}
 UNREACHABLE = {
@@ -47,10 +51,10 @@ class Layer(msgspec.Struct, frozen=True):
 class Packet(msgspec.Struct, frozen=True, kw_only=True):
     """What a frame says. Empty strings and None where a layer is not there.
 
-    `protocol` is the innermost that is known; `source` and `target` are IP addresses (for ARP,
-    the sender's and the one asked for), `sender_mac` the MAC that ARP tells; `operation` is an
-    ARP's, ICMP's or TCP's message in words; `identity` what stays the same when a router passes
-    the packet on; `quoted` the packet that an ICMP error is about.
+    `protocol` is the innermost that is known; `source` and `target` are IP addresses (for ARP
+    and IPv6 neighbour discovery, the sender's and the one asked for), `sender_mac` the MAC that
+    these tell; `operation` is an ARP's, ICMP's or TCP's message in words; `identity` what stays
+    the same when a router passes the packet on; `quoted` the packet that an ICMP error is about.
     """
 
     protocol: str
@@ -73,6 +77,21 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True):
     def is_broadcast(self) -> bool:
         """Whether it is for every host, or a group of them."""
         return bool(self.target_mac) and int(self.target_mac[:2], 16) & 1 == 1
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks for the MAC address of its target: ARP, or RFC 4861 for IPv6."""
+        return self.operation in ASKING
+
+    @property
+    def answers(self) -> bool:
+        """Whether it tells the MAC address of its source, as an answer or an announcement."""
+        return self.operation in ANSWERING
+
+    @property
+    def resolves(self) -> bool:
+        """Whether it is part of finding a MAC address, and not a packet that is under way."""
+        return self.protocol == "ARP" or self.asks or self.answers
 
 
 @lru_cache(maxsize=1)
@@ -129,9 +148,7 @@ def decode(data: bytes) -> Packet:
     elif "IP" in by_name:
         fields |= _ip(by_name["IP"], stack)
     elif "IPv6" in by_name:
-        ip = by_name["IPv6"]
-        fields |= {"source": ip.src, "target": ip.dst, "ttl": ip.hlim}
-        fields |= _icmp6(stack)
+        fields |= _ip6(by_name["IPv6"], stack)
     try:
         fields["summary"] = frame.summary()
     except Exception:  # noqa: BLE001 (the same)
@@ -191,15 +208,27 @@ def _icmp(icmp: Any, stack: list[Any]) -> dict[str, Any]:
     return fields
 
 
-def _icmp6(stack: list[Any]) -> dict[str, Any]:
+def _ip6(ip: Any, stack: list[Any]) -> dict[str, Any]:
+    inner = ip.payload
+    fields: dict[str, Any] = {"source": ip.src, "target": ip.dst, "ttl": ip.hlim}
+    if hasattr(inner, "sport"):
+        fields["ports"] = (inner.sport, inner.dport)
     for layer in stack:
         name = type(layer).__name__
         if name in ("ICMPv6EchoRequest", "ICMPv6EchoReply"):
             operation = "echo-request" if name.endswith("Request") else "echo-reply"
-            return {"operation": operation, "ident": layer.id, "sequence": layer.seq}
-        if name.startswith("ICMPv6"):
-            return {"operation": layer.name}
-    return {}
+            fields |= {"operation": operation, "ident": layer.id, "sequence": layer.seq}
+        elif name == "ICMPv6ND_NS":
+            mac = getattr(layer.payload, "lladdr", "")  # none in a duplicate address detection
+            fields |= {"operation": ASKING[1], "target": layer.tgt, "sender_mac": mac}
+        elif name == "ICMPv6ND_NA":
+            mac = getattr(layer.payload, "lladdr", "")
+            fields |= {"operation": ANSWERING[1], "source": layer.tgt, "sender_mac": mac}
+        elif name.startswith("ICMPv6") and "operation" not in fields:
+            fields["operation"] = layer.name
+    if "sequence" in fields:
+        fields["identity"] = (6, fields["operation"], fields["ident"], fields["sequence"], ip.plen)
+    return fields
 
 
 def layers(data: bytes) -> tuple[Layer, ...]:
@@ -243,3 +272,16 @@ def _length(built: Any, *, up: bool = False) -> int:
     if isinstance(built, tuple):
         return len(built[0]) + (1 if up and built[1] else 0)
     return len(built)
+
+
+def in_short(event: object) -> str:
+    """What a captured frame says in a few words, as a chart has room for; else nothing."""
+    if not isinstance(event, Frame):
+        return ""
+    packet = decode(event.data)
+    words = [packet.protocol, packet.operation]
+    if packet.protocol == "ARP":
+        words.append(packet.target if packet.operation == "who-has" else packet.source)
+    elif packet.protocol == "ICMP" and packet.operation in ("echo-request", "echo-reply"):
+        words = [packet.operation, str(packet.sequence)]
+    return " ".join(word for word in words if word)

@@ -29,15 +29,16 @@ class Tables:
         self._recording = recording
         self._fdb: dict[tuple[Place, str], tuple[ev.FdbSet, int | None]] = {}
         self._neighbours: dict[tuple[str, str], tuple[ev.NeighbourSet, int | None]] = {}
-        self._routes = {
-            netns: list(space.routes.values()) for netns, space in before.namespaces.items()
-        }
+        self._routes = {netns: dict(space.routes) for netns, space in before.namespaces.items()}
         for netns, space in before.namespaces.items():
             for row in space.fdb.values():
                 self._fdb[(netns, row.bridge), row.mac] = row, None
             for entry in space.neighbours.values():
                 self._neighbours[netns, entry.address] = entry, None
-        kinds = (ev.FdbSet, ev.FdbRemoved, ev.NeighbourSet, ev.NeighbourRemoved)
+        kinds = (
+            ev.FdbSet, ev.FdbRemoved, ev.NeighbourSet, ev.NeighbourRemoved, ev.RouteSet,
+            ev.RouteRemoved,
+        )  # fmt: skip
         self._coming = [one for one in window if isinstance(one[1], kinds)]
         self._lookups = [
             (number, event) for number, event in window if isinstance(event, ev.RouteLookup)
@@ -137,6 +138,13 @@ class Tables:
                     taken.append((number, event))
                 case ev.FdbSet():
                     self._fdb[(event.netns, event.bridge), event.mac] = event, number
+                case ev.RouteSet() | ev.RouteRemoved():
+                    key = (event.destination, event.gateway, event.index, event.metric)
+                    rows = self._routes.setdefault(event.netns, {})
+                    if isinstance(event, ev.RouteSet):
+                        rows[key] = event
+                    else:
+                        rows.pop(key, None)
         self._coming = rest
         return taken
 
@@ -156,7 +164,7 @@ class Tables:
                 return event, number, True
         address = ipaddress.ip_address(target)
         best: tuple[int, int, ev.RouteSet] | None = None
-        for row in self._routes.get(netns, ()):
+        for row in self._routes.get(netns, {}).values():
             network = ipaddress.ip_network(
                 ("::/0" if address.version == 6 else "0.0.0.0/0")
                 if row.destination == "default"

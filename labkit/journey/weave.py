@@ -95,7 +95,7 @@ class Topology:
         for state in (self.before, self.after):
             for netns, space in state.namespaces.items():
                 for link in space.links.values():
-                    if link.mac == mac:
+                    if link.mac == mac and link.name != "lo":
                         return link.name if link.kind == "bridge" else self.title(netns)
         return ""
 
@@ -168,7 +168,7 @@ class _Weaver:
             cause = self._through(seen, bridge)
             if cause is not None:
                 seen.follows(cause, "bridge")
-        else:
+        if seen.cause is None:  # a stack may send out of a port, too
             self._from_stack(seen)
         if peer is not None:
             self._in_cable[peer, data].append(seen)
@@ -202,8 +202,8 @@ class _Weaver:
         netns, packet = seen.place[0], seen.packet
         if seen.frame.packet_type == "otherhost":
             return
-        if packet.protocol == "ARP":
-            self._asked[netns, "ARP", packet.target, packet.source] = seen
+        if packet.resolves:
+            self._asked[netns, "MAC", packet.target, packet.source] = seen
         elif packet.operation == "echo-request":
             self._asked[netns, packet.target, packet.source, packet.ident, packet.sequence] = seen
         if packet.identity:  # also of one for an own address: NAT may send it on
@@ -219,8 +219,8 @@ class _Weaver:
             seen.follows(passed, "router")
             return
         key: tuple[object, ...] = ()
-        if packet.protocol == "ARP" and packet.operation == "is-at":
-            key = (netns, "ARP", packet.source, packet.target)
+        if packet.answers:
+            key = (netns, "MAC", packet.source, packet.target)
         elif packet.operation == "echo-reply":
             key = (netns, packet.source, packet.target, packet.ident, packet.sequence)
         elif packet.quoted is not None:

@@ -25,6 +25,8 @@ from labkit.model import wire
 
 GRACE = 2.0
 """Seconds after which an agent that has not ended by itself is killed."""
+LAB = "LABKIT_LAB"
+"""Environment variable by which the processes of a lab tell its name, to `labkit shell` for one."""
 PACKAGE = Path(__file__).resolve().parents[2]
 
 
@@ -48,7 +50,9 @@ class Fault(Exception):
 class Connection:
     """One agent process. Events go to `on_event`, in order, from a reader thread."""
 
-    def __init__(self, launcher: Launcher, on_event: Callable[[ev.Event], None]) -> None:
+    def __init__(
+        self, launcher: Launcher, on_event: Callable[[ev.Event], None], name: str = "lab"
+    ) -> None:
         self._on_event = on_event
         self._numbers = itertools.count(1)
         self._encoder = msgspec.json.Encoder()
@@ -75,7 +79,7 @@ class Connection:
                 stderr=subprocess.PIPE,
                 pass_fds=(watched,),
                 start_new_session=True,  # the terminal's Ctrl-C is for the notebook, not the lab
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), LAB: name},
             )
         except OSError as error:
             raise _cannot_start(error) from None

@@ -184,7 +184,11 @@ class RouteLookup(_Event, frozen=True, kw_only=True, tag=True):
 
 
 class SettingSet(_Event, frozen=True, kw_only=True, tag=True):
-    """A `net.*` setting (`sysctl(8)`) of a namespace is now that; it was looked up."""
+    """A setting of a namespace is now that; it was looked up.
+
+    `name` is a path below /proc/sys (`sysctl(8)`), or "link/NAME/arp" for whether an interface
+    takes part in ARP (`ip link set NAME arp off`).
+    """
 
     netns: str
     name: str
@@ -194,7 +198,8 @@ class SettingSet(_Event, frozen=True, kw_only=True, tag=True):
 class FirewallSet(_Event, frozen=True, kw_only=True, tag=True):
     """The packet filter rules of a namespace, as `iptables-save -c` prints them.
 
-    They were looked up. The counters in them say which rule has met packets.
+    They were looked up, those of iptables-legacy and those of iptables-nft, without comments.
+    The counters in them say which rule has met packets. Empty where there are none.
     """
 
     netns: str

@@ -55,7 +55,8 @@ class Spawn(_Request, frozen=True, kw_only=True, tag=True):
 
     With `wait` the reply comes when the command has ended (`CommandResult`), else as soon
     as it runs (its job number). `timeout` is in seconds; `files` are written first, below
-    the lab's private /run.
+    the lab's private /run. A `quiet` command is in no event: what it changes is still told.
+    With `merge` its errors stand in its output where they happened, as on a terminal.
     """
 
     netns: str
@@ -64,28 +65,40 @@ class Spawn(_Request, frozen=True, kw_only=True, tag=True):
     wait: bool = True
     timeout: float | None = None
     files: dict[str, str] = {}
+    quiet: bool = False
+    merge: bool = False
 
 
 class Lookup(_Request, frozen=True, kw_only=True, tag=True):
-    """Ask a namespace's kernel for the way to an address; answered by a `RouteLookup` event."""
+    """Ask a namespace's kernel for the way to an address; answered by a `RouteLookup` event.
+
+    All that has been announced before is told before it.
+    """
 
     netns: str
     destination: str
 
 
 class Inspect(_Request, frozen=True, kw_only=True, tag=True):
-    """Look up what the kernel does not announce: settings, counters, packet filter rules.
+    """Look up what the kernel does not announce: counters, packet filter rules, settings.
 
     What differs from what was last told comes as events. A namespace that is gone is passed over.
+    Settings take the longest to read, and are left out where `settings` is false.
     """
 
     netns: tuple[str, ...]
+    settings: bool = True
 
 
 class JobOutput(_Request, frozen=True, kw_only=True, tag=True):
-    """What a job has printed so far, and whether it still runs."""
+    """What a job has printed so far, and whether it still runs.
+
+    With `take` what is told is not kept: the next answer goes on from there, and a job that
+    has ended is let go of.
+    """
 
     job: int
+    take: bool = False
 
 
 class StopJob(_Request, frozen=True, kw_only=True, tag=True):
