@@ -24,6 +24,8 @@ MOST = 4000
 """Frames that a journey explains one by one: the first ones."""
 LAG = 50_000_000
 """Nanoseconds by which the kernel's word of a table's change may come after the frame."""
+TELLING = 250_000_000
+"""The same for its word of frames that were dropped, which is asked for five times a second."""
 BACKGROUND = {"STP", "ICMPv6", "IGMP"}
 UNSPECIFIED = "::"
 
@@ -49,9 +51,11 @@ def build(
 ) -> Journey:
     """The journey of the packets between two times, in nanoseconds since the epoch.
 
-    With a `question` it is about that ping alone, and all else is noise.
+    With a `question` it is about that ping alone, and all else is noise. Raises LabkitError for
+    a time that the log has forgotten.
     """
-    start = start if start is not None else 0
+    start = start if start is not None else recording.begins
+    recording.check_kept(start)
     end = end if end is not None else recording.now()
     before, after = recording.state(start - 1), recording.state(end)
     window = recording.between(start, end + LAG)
@@ -84,7 +88,7 @@ def build(
         noise=noise,
         lost=sum(
             event.count or 0
-            for _, event in window
+            for _, event in recording.between(start, end + TELLING)
             if isinstance(event, ev.Lost) and event.what == "frames"
         ),
         left_out=max(left_out, 0),

@@ -11,7 +11,16 @@ from labkit.journey import Journey, Step
 from labkit.widgets.live import static
 from labkit.widgets.storyboard import STEPS, Storyboard
 
-PARTS = ("shared.js", "diagram.js", "rows.js", "headers.js", "tokens.js", "player.js")
+PARTS = (
+    "shared.js",
+    "diagram.js",
+    "rows.js",
+    "headers.js",
+    "tokens.js",
+    "controls.js",
+    "instant.js",
+    "player.js",
+)
 MODULE = "".join(static(name) for name in PARTS)
 STYLE = static("labkit.css") + static("player.css")
 
