@@ -557,7 +557,9 @@ def two_interfaces_drop(lab: Lab) -> Ping:
 def proxied_drop(lab: Lab) -> Ping:
     """r answers ARP for b, which is behind it (proxy ARP), and b's firewall drops."""
     s = Routed(lab)
-    sh(s.r, "sysctl -qw net.ipv4.conf.eth0.proxy_arp=1")
+    # Without a delay: otherwise a proxy waits at random before it answers (proxy_delay, arp(7)).
+    settings = "net.ipv4.conf.eth0.proxy_arp=1 net.ipv4.neigh.eth0.proxy_delay=0"
+    sh(s.r, f"sysctl -qw {settings}")
     sh(s.a, "ip route add 10.2.0.0/24 dev eth0")
     sh(s.b, "iptables -A INPUT -p icmp -j DROP")
     return Ping(s.a, s.b)
