@@ -21,10 +21,15 @@ LIMITS = {
     "state at an instant, 100 hosts": 33,
     "timeline at an instant, 2 hosts": 33,
     "timeline at an instant, 100 hosts": 33,
+    "first journey of a session": 50,
+    "journey of a cold ping, 95th": 50,
+    "journey of a warm ping, 95th": 50,
     "event to pixel, 2 hosts, 95th": 50,
     "event to pixel, 100 hosts, 95th": 50,
 }
 """The most that a row may be, in its unit."""
+LEAST = {("frames a second without loss", "tcpdump"): 0.5}
+"""The least that a row must be of a peer's: where more is better."""
 RATIOS = {("build, 100 hosts", "C"): 1.3, ("build, 100 hosts", "Mininet"): 0.1}
 """The most that a row may be of a peer's."""
 
@@ -49,19 +54,28 @@ class Row:
     @property
     def limit(self) -> float | None:
         """The goal: of the ratio where there is a peer, else of the figure."""
-        return RATIOS.get((self.what, self.peer)) if self.peer else LIMITS.get(self.what)
+        if not self.peer:
+            return LIMITS.get(self.what)
+        return LEAST.get((self.what, self.peer), RATIOS.get((self.what, self.peer)))
+
+    @property
+    def is_least(self) -> bool:
+        """Whether the goal is a lower bound."""
+        return (self.what, self.peer) in LEAST
 
     @property
     def met(self) -> bool | None:
         if self.limit is None:
             return None
         measured = self.ratio if self.peer else self.ours
-        return measured is not None and measured <= self.limit
+        if measured is None:
+            return False
+        return measured >= self.limit if self.is_least else measured <= self.limit
 
     def cells(self) -> tuple[str, ...]:
         goal = ""
         if self.limit is not None:
-            goal = f"≤ {self.limit:g} " + (f"of {self.peer}" if self.peer else self.unit)
+            goal = f"{'≥' if self.is_least else '≤'} {self.limit:g} " + (f"of {self.peer}" if self.peer else self.unit)
         return (
             self.what,
             _figure(self.ours, self.unit),

@@ -83,14 +83,15 @@ class InNotebook:
         return check(name, lab=cast("Lab", self))
 
     @staticmethod
-    def mystery(seed: int, *, launcher: str | None = None) -> Mystery:
+    def mystery(seed: int, *, level: int | None = None, launcher: str | None = None) -> Mystery:
         """A fresh small network with a fault in it, to be found and mended.
 
-        The same seed plants the same fault. Raises LabkitError.
+        The same seed plants the same fault; `level` 1, 2 or 3 chooses how hard it is to find.
+        Raises LabkitError.
         """
         from labkit.lessons.mystery import Mystery
 
-        return Mystery(seed, launcher=launcher)
+        return Mystery(seed, level=level, launcher=launcher)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         from labkit.widgets import Topology

@@ -130,6 +130,7 @@ class Agent:
         """Everything that the kernel has done so far is told."""
         self._monitor.flush()
         self._capture.read(FLUSHED)
+        self._capture.tell_dropped()
 
     def end(self) -> None:
         """Ends the agent, and with it the lab and all in it."""

@@ -189,6 +189,10 @@ class Capture:
         for fd, (name, opened) in list(self._sockets.items()):
             if name == netns:
                 self._take(fd, ROUND)
+                left = 0  # with the last frame that nobody has read goes the chance to count it
+                while unread := len(self._reader.read(fd, netns, BATCH)):
+                    left += unread
+                self._tell_dropped(netns, opened, left)
                 del self._sockets[fd]
                 self._heard.discard(fd)
                 opened.close()
@@ -213,8 +217,8 @@ class Capture:
             ready = self._epoll.poll(0)
             if not ready:
                 return
-            for fd, _ in ready:
-                most -= max(self._take(fd, most), 1)
+            for fd, _ in ready:  # in turns, so that no namespace takes all of the budget
+                most -= max(self._take(fd, BATCH), 1)
                 if most <= 0:
                     return
 
@@ -238,12 +242,20 @@ class Capture:
         self._left = min(BURST, self._left + (now - self._refilled) * RATE)
         self._refilled = now
         self._is_losing = False
-        for fd in self._heard:
-            netns, opened = self._sockets[fd]
-            # Reading the statistics sets them to 0, packet(7).
-            seen = opened.getsockopt(SOL_PACKET, PACKET_STATISTICS, _STATISTICS.size)
-            dropped = _STATISTICS.unpack(seen)[1]
-            if dropped:
-                self._is_losing = True
-                self._emit(ev.Lost(at=time.time_ns(), what="frames", count=dropped, netns=netns))
+        self.tell_dropped()
         self._heard.clear()
+
+    def tell_dropped(self) -> None:
+        """Tells how many frames the kernel had to drop since this was last asked."""
+        where = self._heard if not (self.is_spent or self._is_losing) else self._sockets
+        for fd in where:
+            self._tell_dropped(*self._sockets[fd])
+
+    def _tell_dropped(self, netns: str, opened: socket.socket, more: int = 0) -> None:
+        # Reading the statistics sets them to 0, packet(7).
+        seen = opened.getsockopt(SOL_PACKET, PACKET_STATISTICS, _STATISTICS.size)
+        dropped = _STATISTICS.unpack(seen)[1]
+        self._is_losing = self._is_losing or bool(dropped)
+        if dropped + more:
+            count = dropped + more
+            self._emit(ev.Lost(at=time.time_ns(), what="frames", count=count, netns=netns))

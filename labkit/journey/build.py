@@ -24,6 +24,8 @@ MOST = 4000
 """Frames that a journey explains one by one: the first ones."""
 LAG = 50_000_000
 """Nanoseconds by which the kernel's word of a table's change may come after the frame."""
+TELLING = 250_000_000
+"""The same for its word of frames that were dropped, which is asked for five times a second."""
 BACKGROUND = {"STP", "ICMPv6", "IGMP"}
 UNSPECIFIED = "::"
 
@@ -86,7 +88,7 @@ def build(
         noise=noise,
         lost=sum(
             event.count or 0
-            for _, event in window
+            for _, event in recording.between(start, end + TELLING)
             if isinstance(event, ev.Lost) and event.what == "frames"
         ),
         left_out=max(left_out, 0),

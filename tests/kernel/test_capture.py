@@ -228,6 +228,51 @@ def test_what_is_too_much_is_counted(lab: Lab, tmp_path: Path):
 
 
 @pytest.mark.timeout(300)
+def test_nobody_is_starved(lab: Lab, tmp_path: Path):
+    """While others take more than the budget, a quiet host's ping is still captured."""
+    one, two = lab.host("one"), lab.host("two")
+    lab.cable(one, two, "10.0.0.1/24", "10.0.0.2/24")
+    a, b = lab.host("a"), lab.host("b")
+    lab.cable(a, b, "10.1.0.1/24", "10.1.0.2/24")
+    flood(one, tmp_path / "sender.py", capture.BURST)
+    job = one.start(["python3", str(tmp_path / "sender.py"), "100000000", "64"])
+    wait_for(lambda: lost(lab, "two"))
+    for _ in range(3):
+        assert a.ping(b)
+
+    def told() -> bool:
+        return [e.data[34] for e in quiet(lab, "b") if e.data[12:14] == b"\x08\0"] == [8, 0] * 3
+
+    wait_for(told)
+    assert not lost(lab, "b")
+    assert job.is_running
+    job.stop()
+
+
+def quiet(lab: Lab, netns: str) -> list[ev.Frame]:
+    return [e for e in lab.recording.events if isinstance(e, ev.Frame) and e.netns == netns]
+
+
+@pytest.mark.timeout(300)
+def test_a_host_that_goes_takes_no_count_with_it(lab: Lab, tmp_path: Path):
+    """What is lost or still unread when a host is removed is told."""
+    one, two = lab.host("one"), lab.host("two")
+    lab.cable(one, two, "10.0.0.1/24", "10.0.0.2/24")
+    flood(one, tmp_path / "sender.py", capture.BURST)
+    wait_for(lambda: lost(lab, "one") + lost(lab, "two"))
+    count = 30_000
+    before = {n: len(of_kind(lab, n)) + lost(lab, n) for n in ("one", "two")}
+    flood(one, tmp_path / "sender.py", count)
+    two.remove()
+    wait_for(lambda: len(of_kind(lab, "one")) + lost(lab, "one") >= before["one"] + count, 60)
+    assert len(of_kind(lab, "two")) + lost(lab, "two") >= count + capture.BURST
+
+
+def of_kind(lab: Lab, netns: str) -> list[ev.Frame]:
+    return [e for e in quiet(lab, netns) if e.data[12:14] == KIND]
+
+
+@pytest.mark.timeout(300)
 def test_memory_is_bounded(lab: Lab, tmp_path: Path):
     """However much comes: what waits is in the kernel's buffers, and these are bounded."""
     one, two = lab.host("one"), lab.host("two")
