@@ -87,7 +87,7 @@ wait $! || true
 
 
 def tcpdump(program: str, rate: int) -> tuple[bool, float]:
-    """tcpdump on both ends of a cable like ours, in namespaces of its own, with as large a buffer."""
+    """tcpdump on both ends of a cable like ours, in namespaces of its own, its buffer as large."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["sh", "-c", _TCPDUMP, "sh", folder, program, str(COUNT), str(SIZE), str(rate)]
         done = subprocess.run([*OWN, *command], capture_output=True, text=True, check=True)
