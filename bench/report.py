@@ -91,6 +91,8 @@ class Row:
 def _figure(value: float, unit: str) -> str:
     if unit == "s":
         return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
+    if unit == "/s":
+        return f"{value:,.0f}/s"
     return f"{value:.2f} {unit}" if value < 10 else f"{value:.1f} {unit}"
 
 

@@ -81,7 +81,11 @@ def _add_shell(commands: Any) -> None:
     parser = commands.add_parser(
         "shell", help="a terminal inside a host of a lab that is running; without a host: which"
     )
-    parser.add_argument("host", nargs="?", help="nginx-1, say, or docker0/nginx-1: lab and host")
+    parser.add_argument(
+        "host",
+        nargs="?",
+        help="nginx-1, say, or docker0/nginx-1: lab (or the notebook kernel's process id) and host",
+    )
     parser.set_defaults(run=shell)
 
 

@@ -72,6 +72,8 @@ class InNotebook:
         self, start: int | None = None, end: int | None = None, *, style: str = "both"
     ) -> Picture:
         """The events of a time as a diagram, a lane a host: see `Recording.lanes`."""
+        if self.recording.closed is None:
+            self._state(None)  # when all that has happened so far has been told
         return self.recording.lanes(start, end, style=style)
 
     def check(self, name: str) -> Checked:
@@ -81,14 +83,15 @@ class InNotebook:
         return check(name, lab=cast("Lab", self))
 
     @staticmethod
-    def mystery(seed: int, *, launcher: str | None = None) -> Mystery:
+    def mystery(seed: int, *, level: int | None = None, launcher: str | None = None) -> Mystery:
         """A fresh small network with a fault in it, to be found and mended.
 
-        The same seed plants the same fault. Raises LabkitError.
+        The same seed plants the same fault; `level` 1, 2 or 3 chooses how hard it is to find.
+        Raises LabkitError.
         """
         from labkit.lessons.mystery import Mystery
 
-        return Mystery(seed, launcher=launcher)
+        return Mystery(seed, level=level, launcher=launcher)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         from labkit.widgets import Topology

@@ -194,6 +194,15 @@ class Recording:
         with self._lock:
             return self._times[0] if self._times else self._base.at
 
+    def check_kept(self, start: int) -> None:
+        """Raises LabkitError where events after that time are forgotten."""
+        if self.forgotten and start < self.begins:
+            raise LabkitError(
+                "That is too long ago: the log has forgotten its oldest "
+                f"{self.forgotten} events, and some of that time are among them.",
+                hint=f"It is kept from {self.begins} on (recording.begins).",
+            )
+
     @property
     def closed(self) -> str | None:
         """Why the lab ended; None while it is there."""
@@ -202,7 +211,8 @@ class Recording:
     def journey(self, start: int | None = None, end: int | None = None) -> Journey:
         """What happened to the packets of a time (nanoseconds since the epoch), step by step.
 
-        Without `start` from the beginning, without `end` until now.
+        Without `start` from the beginning, without `end` until now. Raises LabkitError for a
+        time that the log has forgotten.
         """
         from labkit.journey.build import build
 

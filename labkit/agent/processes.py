@@ -118,7 +118,7 @@ class Processes:
             wanted.argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT if wanted.merge else subprocess.PIPE,
             start_new_session=True,
             env={
                 **os.environ,
@@ -132,8 +132,9 @@ class Processes:
         if wanted.timeout is not None:
             job.deadline = time.monotonic() + wanted.timeout
         self._jobs[job.number] = job
-        for name in ("stdout", "stderr"):
-            self._follow(job, name, getattr(process, name))
+        for name in STREAMS:
+            if getattr(process, name):
+                self._follow(job, name, getattr(process, name))
         return job
 
     def _follow(self, job: Job, name: str, stream: IO[bytes]) -> None:
@@ -176,9 +177,9 @@ class Processes:
                     break
 
     def _drain(self, job: Job) -> None:
-        for name in ("stdout", "stderr"):
-            stream: IO[bytes] = getattr(job.process, name)
-            while not stream.closed:
+        for name in STREAMS:
+            stream: IO[bytes] | None = getattr(job.process, name)
+            while stream and not stream.closed:
                 try:
                     data = os.read(stream.fileno(), 1 << 16)
                 except BlockingIOError:

@@ -60,6 +60,7 @@ class Attempt:
             named=self._named,
             output=ping.output,
             answered=bool(ping),
+            sent=ping.sent,
             steps=journey,
         )
         journey.finding = explain(case)

@@ -51,9 +51,11 @@ def build(
 ) -> Journey:
     """The journey of the packets between two times, in nanoseconds since the epoch.
 
-    With a `question` it is about that ping alone, and all else is noise.
+    With a `question` it is about that ping alone, and all else is noise. Raises LabkitError for
+    a time that the log has forgotten.
     """
-    start = start if start is not None else 0
+    start = start if start is not None else recording.begins
+    recording.check_kept(start)
     end = end if end is not None else recording.now()
     before, after = recording.state(start - 1), recording.state(end)
     window = recording.between(start, end + LAG)

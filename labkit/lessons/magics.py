@@ -142,9 +142,7 @@ def stream(host: Host, script: str) -> int:
     An interrupt stops it and its children.
     """
     lab = host.lab
-    # One stream, as on a terminal, so that errors stand where they happened.
-    argv = ("sh", "-c", f"exec 2>&1; {script}", host.name)
-    number = lab._spawn(host, argv, wait=False).job
+    number = lab._spawn(host, ("sh", "-c", script, host.name), wait=False, merge=True).job
     pause = SHORTEST
     try:
         while True:

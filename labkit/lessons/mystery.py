@@ -111,8 +111,8 @@ class Mystery:
             "Everybody should reach everybody, with small packets and with large ones, and both "
             "clients should see the web page. Something is wrong. Find it, and mend it; any way "
             "will do.\n"
-            "lab.commands shows how all of it was built. check() tests it, hint() helps, and "
-            "give_up() tells."
+            "With mystery = Lab.mystery(…): mystery.lab.commands shows how all of it was built, "
+            "mystery.check() tests it, mystery.hint() helps, and mystery.give_up() tells."
         )
 
     def check(self) -> Verdict:
@@ -147,7 +147,7 @@ class Mystery:
             1: _compared(rows),
             2: f"This command shows the cause, in the right place: {plan.table}",
             3: f"The right place is {plan.host.name}:\n%on {plan.host.name} {plan.table}\n"
-            "Compare what it says with the plan: lab.commands shows how it was meant.",
+            "Compare what it says with the plan: mystery.lab.commands shows how it was meant.",
         }[self._hints]
         return Words(title=f"Mystery {self.seed}, hint {self._hints} of 3", text=text)
 
@@ -168,7 +168,7 @@ class Mystery:
         if plan.listen is not None:
             s = self._scene
             stop = (f"%on {s.server.name} pkill nginx",) if plan.listen else ()
-            mended = (*stop, f'lab["{s.server.name}"].serve({s.port})')
+            mended = (*stop, f'mystery.lab["{s.server.name}"].serve({s.port})')
         return Report(
             seed=self.seed,
             what=plan.what,

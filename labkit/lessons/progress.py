@@ -96,19 +96,23 @@ def counts(lesson: str) -> tuple[int, int]:
 def line(lesson: str) -> str:
     """A lesson's bar as text."""
     done, whole = counts(lesson)
-    return f"Lesson {lesson}: {'▰' * done}{'▱' * (whole - done)} {done} of {whole}"
+    return f"{_title(lesson)}: {'▰' * done}{'▱' * (whole - done)} {done} of {whole}"
 
 
 def bar(lesson: str) -> str:
     """A lesson's bar as HTML."""
     done, whole = counts(lesson)
     words = html.escape(f"{done} of {whole}")
-    title = html.escape(f"Lesson {lesson}")
+    title = html.escape(_title(lesson))
     return (
         f'<div style="font-size: 85%; opacity: 0.8">{title} '
         f'<progress value="{done}" max="{max(whole, 1)}" aria-label="{title}: {words}" '
         f'style="vertical-align: middle; width: 8em"></progress> {words}</div>'
     )
+
+
+def _title(lesson: str) -> str:
+    return f"Lesson {lesson.lstrip('0') or '0'}"
 
 
 def _lessons() -> dict[str, list[str]]:

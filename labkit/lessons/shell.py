@@ -52,15 +52,15 @@ def choose(labs: list[RunningLab], wanted: str | None) -> tuple[RunningLab, str]
             f"Which host?\n{listing(labs)}", hint=f"For example: labkit shell {example}"
         )
     lab_name, slash, name = wanted.rpartition("/")
-    candidates = [lab for lab in labs if not slash or lab.name == lab_name]
+    candidates = [lab for lab in labs if not slash or lab_name in (lab.name, str(lab.kernel))]
     found = [lab for lab in candidates if name in lab.hosts]
-    if len({lab.name for lab in found}) > 1 or (slash and len(found) > 1):
-        names = " or ".join(dict.fromkeys(f"{lab.name}/{name}" for lab in found))
-        if len({lab.name for lab in found}) > 1:
-            raise LabkitError(
-                f"More than one of your labs has a host {name!r}.\n{listing(labs)}",
-                hint=f"Say which: labkit shell {names}.",
-            )
+    if len(found) > 1:
+        alike = [lab.name for lab in found]
+        ways = [lab.name if alike.count(lab.name) == 1 else str(lab.kernel) for lab in found]
+        raise LabkitError(
+            f"More than one of your labs has a host {name!r}.\n{listing(found)}",
+            hint=f"Say which: labkit shell {' or '.join(f'{way}/{name}' for way in ways)}.",
+        )
     if found:
         return found[0], name
     elsewhere = [lab.name for lab in candidates if lab.agent is None]

@@ -56,6 +56,7 @@ class Spawn(_Request, frozen=True, kw_only=True, tag=True):
     With `wait` the reply comes when the command has ended (`CommandResult`), else as soon
     as it runs (its job number). `timeout` is in seconds; `files` are written first, below
     the lab's private /run. A `quiet` command is in no event: what it changes is still told.
+    With `merge` its errors stand in its output where they happened, as on a terminal.
     """
 
     netns: str
@@ -65,6 +66,7 @@ class Spawn(_Request, frozen=True, kw_only=True, tag=True):
     timeout: float | None = None
     files: dict[str, str] = {}
     quiet: bool = False
+    merge: bool = False
 
 
 class Lookup(_Request, frozen=True, kw_only=True, tag=True):

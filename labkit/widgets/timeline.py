@@ -61,6 +61,8 @@ class Scrubber(LiveView):
             replay.at = max(begins, min(end, replay.origin + change.new))
         self._moved()
         self.refresh()
+        if self.told.get("position") != change.new:  # an error came first, which the view shows
+            self.told = {**self.told, "position": change.new}
 
     def _step(self, _: object, content: Any, __: object) -> None:
         """To the next or the last instant at which something happened."""

@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 from labkit import Lab, LabkitError, check, hint, solution
 from labkit.lessons import progress
@@ -27,7 +29,7 @@ from tests.kernel.conftest import wait_for
 @pytest.fixture
 def shell(tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    shell = InteractiveShell.instance(history_manager=None)
+    shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
     yield shell
     InteractiveShell.clear_instance()
 
@@ -220,7 +222,11 @@ class Terminal:
 
     def expect(self, pattern: str) -> None:
         """Reads until that has been printed, and forgets all up to it."""
-        found = wait_for(lambda: re.search(pattern, self.text) or (self.read() and None), 15)
+        deadline = time.monotonic() + 60
+        while not (found := re.search(pattern, self.text)):
+            alive = self.read()
+            assert alive, f"ended with: {self.text!r}"
+            assert time.monotonic() < deadline, f"only this was printed: {self.text!r}"
         self.text = self.text[found.end() :]
 
     def rest(self) -> str:
@@ -241,7 +247,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(scene):
-    terminal = Terminal("nginx-1")
+    terminal = Terminal(f"{os.getpid()}/nginx-1")
     yield terminal
     terminal.close()
 
@@ -256,15 +262,21 @@ def test_a_terminal_is_in_the_host(scene, terminal):
     terminal.expect(r"eth0\s+lo(.|\n)*172\.17\.0\.2/16")
 
 
-def test_a_terminal_has_job_control(terminal):
+def test_a_terminal_has_job_control(scene, terminal):
+    def in_the_foreground() -> bool:  # ps marks it with + (ps(1))
+        return "+" in scene.nginx1.run("ps -o stat= -C sleep").stdout
+
     terminal.expect(PROMPT)
-    terminal.type("sleep 60\r")
-    terminal.expect("sleep 60")
+    terminal.type("sleep 600\r")
+    wait_for(in_the_foreground, 60)
     terminal.type("\x1a")
-    terminal.expect(r"Stopped\s+sleep 60")
+    terminal.expect(r"Stopped\s+sleep 600")
+    terminal.expect(PROMPT)
+    assert not in_the_foreground()
     terminal.type("fg\r")
-    terminal.expect("sleep 60")
+    wait_for(in_the_foreground, 60)
     terminal.type("\x03")
+    terminal.expect(PROMPT)
     terminal.type("echo code $?\r")
     terminal.expect("code 130")
     terminal.type("exit 4\r")
@@ -279,27 +291,29 @@ def test_a_terminal_ends_with_the_lab(scene, terminal):
 
 
 def test_commands_from_a_pipe(scene, launcher):
-    done = labkit_shell("nginx-2", text="hostname -I; ip -br address show eth0; exit 5")
+    done = labkit_shell(
+        f"{os.getpid()}/nginx-2", text="hostname -I; ip -br address show eth0; exit 5"
+    )
     assert "172.17.0.3/16" in done.stdout
     assert done.returncode == 5
     assert not done.stderr
 
 
 def test_labs_and_hosts_are_listed_when_unsure(scene, launcher):
-    with Lab("other", launcher=launcher) as other:
+    with Lab("an-other", launcher=launcher) as other:
         other.host("nginx-1")
         own = {lab.name: lab for lab in running_labs() if lab.kernel == os.getpid()}
-        assert set(own) == {"test", "other"}
+        assert set(own) == {"test", "an-other"}
         assert own["test"].hosts == ("nginx-1", "nginx-2", "machine")
-        for wanted, words in (("", "Which host?"), ("nginx-9", "No lab of yours has a host")):
+        for wanted, words in (("", "Which host?"), ("no-such", "No lab of yours has a host")):
             done = labkit_shell(*([wanted] if wanted else []))
             assert done.returncode == 1
             assert words in done.stderr
             assert "test: nginx-1, nginx-2, machine" in done.stderr
         done = labkit_shell("nginx-1")
-        assert "labkit shell other/nginx-1 or test/nginx-1" in done.stderr
-        inode = scene.nginx1.run("readlink /proc/self/ns/net").stdout
-        assert labkit_shell("test/nginx-1", text="readlink /proc/self/ns/net").stdout == inode
+        assert "More than one of your labs has a host 'nginx-1'" in done.stderr
+        inode = other["nginx-1"].run("readlink /proc/self/ns/net").stdout
+        assert labkit_shell("an-other/nginx-1", text="readlink /proc/self/ns/net").stdout == inode
 
 
 def test_nothing_is_left_of_a_killed_notebook(launcher):

@@ -5,6 +5,7 @@ The runs go side by side, as most of a lesson's time is spent waiting.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -71,7 +72,7 @@ class Runs:
             notebook, timeout=120, kernel_name="python3", allow_errors=again,
             resources={"metadata": {"path": str(own)}},
         )  # fmt: skip
-        client.execute(env=env)
+        asyncio.run(client.async_execute(env=env))  # which closes its loop, in a thread of its own
         return notebook, own
 
     def result(self, path: Path, launcher: str, fill: object):

@@ -20,6 +20,8 @@ from labkit.lessons.faults import FAULTS, LEVELS
 from labkit.lessons.look import Look, Missing, Unable, expects, judge
 from labkit.lessons.mystery import _order
 from labkit.lessons.predict import Seen
+from labkit.lessons.running import RunningLab
+from labkit.lessons.shell import choose
 from labkit.lessons.verdict import MIME, Row
 from labkit.model import events as ev
 from tests.unit.test_model import scene
@@ -150,7 +152,7 @@ def test_progress_is_kept_for_its_owner_alone(file):
     assert keeping.read()["refill"] == {"passed": first, "hints": 2}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in file.parent.iterdir()] == [keeping.FILE]
-    assert "1 of 3" in repr(progress)
+    assert "Lesson 1: ▰▱▱ 1 of 3" in repr(progress)
     assert 'value="1"' in progress._repr_html_()
 
 
@@ -391,6 +393,41 @@ def test_braces_are_filled_only_where_a_variable_is_meant():
         (r"echo \{x}", None),
     ]:
         assert fill(given, names, None) == (given if expected is None else expected)
+
+
+# Which host a terminal is for
+
+
+def lab(name, *hosts, agent=1, kernel=2):
+    return RunningLab(
+        name=name, agent=agent, kernel=kernel, folder="/home/anna", started=3, hosts=tuple(hosts)
+    )
+
+
+def test_a_terminal_finds_its_host():
+    labs = [lab("new", "h1", "machine"), lab("old", "h2", "machine")]
+    assert choose(labs, "h2") == (labs[1], "h2")
+    assert choose(labs, "old/machine") == (labs[1], "machine")
+    assert choose(labs, "2/h2") == (labs[1], "h2")
+
+
+@pytest.mark.parametrize(
+    ("labs", "wanted", "words"),
+    [
+        ([], "h1", "No lab of yours is running"),
+        ([lab("a", "h1")], None, "labkit shell h1"),
+        ([lab("a", "h1")], "h2", "No lab of yours has a host 'h2'"),
+        ([lab("a", "h1"), lab("b", "h1")], "h1", "labkit shell a/h1 or b/h1"),
+        ([lab("a", "h1"), lab("a", "h1", kernel=7)], "h1", "labkit shell 2/h1 or 7/h1"),
+        ([lab("uml", agent=None)], "h1", "a kernel of its own"),
+        ([lab("uml", agent=None)], None, "labkit shell machine"),
+    ],
+)
+def test_a_terminal_that_cannot_be_is_explained(labs, wanted, words):
+    with pytest.raises(LabkitError) as refused:
+        choose(labs, wanted)
+    assert words in str(refused.value)
+    assert "→" in str(refused.value)
 
 
 # Mysteries without a lab

@@ -103,6 +103,15 @@ def test_the_state_is_the_fold_over_all_events_also_the_forgotten():
     assert early.at == given[first - 1].at, "the time that it really shows"
 
 
+def test_a_journey_of_a_forgotten_time_says_so():
+    recording, given = filled()
+    with pytest.raises(LabkitError, match="too long ago.*forgotten its oldest"):
+        recording.journey(given[0].at)
+    assert recording.journey().begins == recording.begins
+    whole, given = filled(10)
+    assert whole.journey(0).begins == 0
+
+
 def test_the_commands_are_all_still_known():
     recording, _ = filled()
     known = [event.operation for event in recording.state().applied]

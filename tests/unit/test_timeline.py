@@ -125,6 +125,15 @@ def test_it_says_what_just_happened(timeline):
     assert "172.17.0.3 is at 02:42:ac:11:00:03, REACHABLE" in text
 
 
+def test_the_browser_is_answered_also_when_something_fails(timeline, monkeypatch):
+    """Else it would wait for good: it asks for one instant at a time."""
+    monkeypatch.setattr(type(timeline.scrubber), "extras", lambda *_: 1 / 0)
+    timeline.at = 2 * S
+    assert timeline.scrubber.told["position"] == 1 * S
+    assert "ZeroDivisionError" in timeline.scrubber.status["error"]
+    assert timeline.tables.status["moment"] == "as of 1.000 s"
+
+
 def test_the_strip_shows_when_things_happened(timeline):
     columns = timeline.scrubber.snapshot["columns"]
     assert [sum(column[kind] for column in columns) for kind in range(3)] == [0, 3, 11]

@@ -37,9 +37,11 @@ def _failure(trail: Trail) -> Finding:
     """Follows the request, and then its reply, to where it was lost."""
     case = trail.case
     requests = requests_of(case)
-    if not requests:
+    lost = [request for request in requests if not answers(case, request)]
+    if not requests or (not lost and len(requests) < case.sent):
         return stack.not_sent(trail, case.source, case.target)
-    request = next((r for r in requests if not answers(case, r)), requests[0])
+    request = (lost or requests)[0]
+    case.look_at(request)
     refused = refused_by_target(trail, request)
     if refused:
         return refused
@@ -51,9 +53,7 @@ def _failure(trail: Trail) -> Finding:
         return arrived
     target = arrived.frame.netns
     match = matches_reply(request)
-    sent = [
-        s for s in case.seen(match, netns=target, leaving=True) if s.frame.at >= arrived.frame.at
-    ]
+    sent = [s for s in case.seen(match, netns=target, leaving=True) if s.follows(arrived)]
     if not sent:
         translated = trail.translated(target)
         if translated and not case.holds(target, translated):

@@ -53,9 +53,7 @@ def neighbour(trail: Trail, netns: str, address: str) -> Finding | None:
         return arrived
     trail.good("reached", owner, what="question", interface=case.interface(arrived.place))
     answers = [
-        s
-        for s in case.seen(is_at(following), netns=owner, leaving=True)
-        if s.frame.at >= question.frame.at
+        s for s in case.seen(is_at(following), netns=owner, leaving=True) if s.follows(question)
     ]
     if not answers:
         return _unanswered(trail, owner, arrived, following)

@@ -16,6 +16,10 @@ from labkit.recording import Recording
 
 MOST = 4000
 """Frames that are looked at."""
+LAG = 50_000_000
+"""Nanoseconds by which the word of a change may come after the change."""
+JITTER = 1_000_000
+"""Nanoseconds by which the clocks of two processors, or the clock itself, may be off."""
 ARP = b"\x08\x06"
 
 Match = Callable[[Packet], bool]
@@ -32,6 +36,10 @@ class Sighting(msgspec.Struct, frozen=True):
     def place(self) -> Place:
         """The interface that it was seen at."""
         return self.frame.netns, self.frame.index
+
+    def follows(self, other: Sighting) -> bool:
+        """Whether it was not seen before another, as far as clocks can tell."""
+        return self.frame.at >= other.frame.at - JITTER
 
     @property
     def leaving(self) -> bool:
@@ -52,7 +60,8 @@ class Case:
     `log` holds all events, of which those from number `first` to `last` are about it;
     `before` and `after` are the states at its start and its end; `sightings` its frames in the
     order of the kernel's clock. `named` is the namespace that was meant, where a host was
-    named; `output` what the program printed; `answered` whether it had its answer.
+    named; `output` what the program printed, `sent` how many requests it counted; `answered`
+    whether it had all its answers.
     """
 
     def __init__(
@@ -69,6 +78,7 @@ class Case:
         named: str | None = None,
         output: str = "",
         answered: bool = False,
+        sent: int = 0,
         steps: Sequence[Step] = (),
     ) -> None:
         self.log = log
@@ -82,7 +92,17 @@ class Case:
         self.named = named
         self.output = output
         self.answered = answered
+        self.sent = sent
         self.steps = steps
+        self.moment: int | None = None
+        self._changes: dict[Place, list[ev.LinkSet | ev.LinkRemoved]] = {}
+        for event in log[first : last + 1]:
+            if isinstance(event, ev.LinkSet | ev.LinkRemoved):
+                self._changes.setdefault((event.netns, event.index), []).append(event)
+
+    def look_at(self, request: Sighting) -> None:
+        """The time that counts is a request's; without it, it is the end."""
+        self.moment = request.frame.at + LAG
 
     @classmethod
     def of(
@@ -97,6 +117,7 @@ class Case:
         named: str | None = None,
         output: str = "",
         answered: bool = False,
+        sent: int = 0,
         steps: Sequence[Step] = (),
     ) -> Case:
         """The case of a part of a recording: its events from number `first` to `last`.
@@ -134,6 +155,7 @@ class Case:
             named=named,
             output=output,
             answered=answered,
+            sent=sent,
             steps=steps,
         )
 
@@ -173,15 +195,15 @@ class Case:
         return tuple(sorted(set(found)))
 
     def lookup(self, netns: str, address: str) -> ev.RouteLookup | None:
-        """What the namespace's kernel answered when asked for the way to an address."""
-        for event in self.log[self.first : self.last + 1]:
-            if (
-                isinstance(event, ev.RouteLookup)
-                and event.netns == netns
-                and event.destination == address
-            ):
-                return event
-        return None
+        """What the namespace's kernel answered when asked for the way, at the time that counts."""
+        found = [
+            event
+            for event in self.log[self.first : self.last + 1]
+            if isinstance(event, ev.RouteLookup)
+            and (event.netns, event.destination) == (netns, address)
+        ]
+        earlier = [e for e in found if self.moment is None or e.at <= self.moment]
+        return (earlier[-1] if earlier else found[0]) if found else None
 
     def setting(self, netns: str, name: str) -> ev.SettingSet | None:
         """A setting as it was looked up last."""
@@ -218,8 +240,12 @@ class Case:
         return self._space(self.before, netns)
 
     def link(self, place: Place) -> ev.LinkSet | None:
-        """An interface, as it was at the start."""
-        return self.before.link(*place)
+        """An interface, as it was at the time that counts."""
+        found = self.before.link(*place)
+        for change in self._changes.get(place, ()):
+            if self.moment is None or change.at <= self.moment:
+                found = change if isinstance(change, ev.LinkSet) else None
+        return found
 
     def is_end(self, place: Place) -> bool:
         """Whether an interface belongs to a host's stack, and is not a bridge's port."""

@@ -55,6 +55,13 @@ class Evidence:
 
     def after(self) -> None:
         """Looks into all of them again, closer, and into others that packets came to."""
+        asked = {
+            (event.netns, event.destination)
+            for event in self._recording.events[self.first :]
+            if isinstance(event, ev.RouteLookup)
+        }
+        for netns, destination in asked:  # a way may have gone meanwhile
+            self._lookup(netns, destination)
         reached = [
             event.netns
             for event in self._recording.events[self.first :]

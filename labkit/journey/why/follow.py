@@ -88,7 +88,7 @@ def follow(
         onward = [
             s
             for s in case.seen(match, netns=netns, leaving=True)
-            if s.frame.at >= arrived.frame.at
+            if s.follows(arrived)
             and (s.packet.ttl or 0) < (arrived.packet.ttl or 0)
             and case.is_end(s.place)
         ]
@@ -143,7 +143,7 @@ def _taken(case: Case, match: Match, sent: Sighting, owners: set[str]) -> Sighti
     owner (proxy ARP, RFC 1027).
     """
     for s in case.seen(match, leaving=False):
-        is_next = s.frame.at >= sent.frame.at and s.packet.ttl == sent.packet.ttl
+        is_next = s.follows(sent) and s.packet.ttl == sent.packet.ttl
         if not (is_next and s.frame.packet_type == "host" and case.is_end(s.place)):
             continue
         if s.frame.netns in owners or any(

@@ -42,7 +42,7 @@ def carried(
         found = [
             s
             for s in trail.case.seen(match, place=there.place, leaving=there.leaving)
-            if s.frame.at >= sent.frame.at and s.packet.ttl == sent.packet.ttl
+            if s.follows(sent) and s.packet.ttl == sent.packet.ttl
         ]
         if not found:
             gap = Gap(match, here, there, last, stage)
@@ -218,7 +218,7 @@ def _astray(trail: Trail, gap: Gap, bridge: ev.LinkSet) -> Finding | None:
     elsewhere = [
         s
         for s in case.seen(gap.match, place=(MACHINE, row.port), leaving=True)
-        if s.frame.at >= gap.last.frame.at
+        if s.follows(gap.last)
     ]
     evidence = (gap.last, row, *elsewhere[:1])
     words = {
