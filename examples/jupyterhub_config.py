@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 (a file to copy, of no package)
 """A class on one virtual machine: JupyterHub, an account a student, each with a lab of their own.
 
 Run as root in the folder of the project: ``jupyterhub -f examples/jupyterhub_config.py``.

@@ -165,7 +165,7 @@ async def school(url: str, students: int) -> list[str]:
     for name, _ in people:
         await hub.ask(f"/hub/api/users/{name}/server", "DELETE")
     deadline = time.monotonic() + 30
-    while left := [one["agent"] for one in told if os.path.exists(f"/proc/{one['agent']}")]:
+    while left := [one["agent"] for one in told if os.path.exists(f"/proc/{one['agent']}")]:  # noqa: ASYNC240
         if time.monotonic() > deadline:
             wrong.append(f"labs outlive their servers: {left}")
             break
