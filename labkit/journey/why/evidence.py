@@ -57,14 +57,14 @@ class Evidence:
         """Looks into all of them again, closer, and into others that packets came to."""
         asked = {
             (event.netns, event.destination)
-            for event in self._recording.events[self.first :]
+            for _, event in self._recording.since(self.first)[1]
             if isinstance(event, ev.RouteLookup)
         }
         for netns, destination in asked:  # a way may have gone meanwhile
             self._lookup(netns, destination)
         reached = [
             event.netns
-            for event in self._recording.events[self.first :]
+            for _, event in self._recording.since(self.first)[1]
             if isinstance(event, ev.Frame) and event.packet_type == "host"
         ]
         names = list(dict.fromkeys([*self._names, *reached]))[:MOST]
