@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
 import subprocess
@@ -172,16 +171,11 @@ print(spent, time.perf_counter() - start)
 
 
 def main() -> None:
-    """These alone: `python -m bench.journeys [frames]`."""
+    """These alone: `python -m bench.journeys`."""
     report = Report()
-    if sys.argv[1:] != ["frames"]:
-        journeys(report, 30)
-        cost(report, 5)
-    from bench.frames import frames
-
-    frames(report)
+    journeys(report, 30)
+    cost(report, 5)
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONPATH", os.getcwd())
     main()

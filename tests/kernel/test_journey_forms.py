@@ -208,3 +208,24 @@ def test_the_decoder_comes_while_a_ping_runs(launcher: str):
         command, env=os.environ | path, capture_output=True, text=True, check=True
     )
     assert done.stdout == "True\n"
+
+
+def test_of_a_log_that_has_forgotten_its_beginning(lab: Lab):
+    """Numbers stay the events' own, and a failure is still explained."""
+    (h1, h2, _), _ = shared(lab)
+    h1.ping(h2)
+    lab.recording._limit = 6000
+    for number in range(20_000):
+        at = lab.recording.now()
+        lab.recording.append(ev.Traffic(at=at, netns="h1", index=1, received=number, sent=0))
+    assert lab.recording.forgotten > 1000
+    warm = h1.ping(h2).journey
+    check(warm)
+    assert "neighbour-hit h1" in told(warm)
+    failed = h1.ping("10.0.0.99").journey
+    check(failed)
+    assert failed.finding is not None
+    assert failed.finding.verdict == "nobody-has-address"
+    assert failed.finding.evidence
+    for number in failed.finding.evidence:
+        assert lab.recording.event(number).at >= failed.begins - 5e9

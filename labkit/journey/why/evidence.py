@@ -89,7 +89,7 @@ class Evidence:
             self._request(wire.Lookup, netns=netns, destination=address)
         except KernelError:  # a namespace that a command has taken away
             return None
-        for event in self._recording.events[number:]:
+        for _, event in self._recording.since(number)[1]:
             if isinstance(event, ev.RouteLookup) and event.netns == netns:
                 return event
         return None
