@@ -153,9 +153,9 @@ class Recording:
         """The number of an event that a state holds; None for one that is not of this log."""
         with self._lock:
             # The log's times never step back, and none is before its event's own.
-            for number in range(bisect.bisect_left(self._times, event.at), len(self.events)):
-                if self.events[number] is event:
-                    return number
+            for index in range(bisect.bisect_left(self._times, event.at), len(self._events)):
+                if self._events[index] is event:
+                    return self.forgotten + index
         return None
 
     def between(self, start: int, end: int) -> list[tuple[int, Event]]:
