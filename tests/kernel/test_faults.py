@@ -272,3 +272,27 @@ def test_interrupting_a_removal_ends_it_first(scene: Scene):
         assert len(there) == len(scene.lab.cables)
         if not h._removed:
             h.remove()
+
+
+def test_a_job_stopped_by_two_at_once_answers_both(lab: Lab):
+    job = lab.host("h").start("trap '' TERM; sleep 1000")
+    answered = []
+    both = [threading.Thread(target=lambda: answered.append(job.stop())) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join(20)
+    assert len(answered) == 2
+    assert not job.is_running
+
+
+def test_ended_jobs_are_kept_within_bounds(lab: Lab):
+    """The newest can be asked for what they printed; of the oldest it is said that they are gone."""
+    h = lab.host("h")
+    jobs = [h.start("head -c 900000 /dev/zero | tr '\\0' x") for _ in range(50)]
+    wait_for(lambda: not any(job.is_running for job in jobs), 60)
+    assert len(jobs[-1].output) == 900_000
+    with pytest.raises(KernelError, match="kept no longer"):
+        jobs[0].output  # noqa: B018 (reading asks)
+    assert "ended" in repr(jobs[0])
+    assert h.run("true")
