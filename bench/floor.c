@@ -88,7 +88,6 @@ static void setting(const char *name, const char *value) {
 
 static void settle(void) {
     setting("ipv6/conf/all/disable_ipv6", "1");
-    setting("ipv6/conf/default/disable_ipv6", "1");
     setting("ipv4/ip_forward", "0");
     setting("ipv4/ping_group_range", "0 2147483647");
     setting("bridge/bridge-nf-call-iptables", "0");

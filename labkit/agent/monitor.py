@@ -45,7 +45,7 @@ class Monitor:
         self._awake: dict[str, float] = {}
         self._stale: set[str] = set()
         self._counters: dict[tuple[str, int], tuple[int, int]] = {}
-        self._pending: list[tuple[int, int | None, bytes]] = []
+        self._pending: list[tuple[int, list[tuple[int, int, bytes]], bytes]] = []
         self._overrun = False
         self.socket = socket.socket(
             socket.AF_NETLINK,
@@ -73,17 +73,17 @@ class Monitor:
                     raise
                 self._overrun = True
                 continue
-            nsid = None
-            for level, kind, value in ancillary:
-                if level == nl.SOL_NETLINK and kind == nl.LISTEN_ALL_NSID:
-                    nsid = struct.unpack("=i", value)[0]
-            self._pending.append((time.time_ns(), nsid, data))
+            self._pending.append((time.time_ns(), ancillary, data))
 
     def flush(self) -> None:
         """Emits everything that the kernel has announced so far."""
         self.drain()
         pending, self._pending = self._pending, []
-        for at, nsid, data in pending:
+        for at, ancillary, data in pending:
+            nsid = None  # the machine's own
+            for level, kind, value in ancillary:
+                if level == nl.SOL_NETLINK and kind == nl.LISTEN_ALL_NSID:
+                    nsid = struct.unpack("=i", value)[0]
             space = self._spaces.by_nsid.get(nsid)
             if space is None:
                 continue  # of a namespace that is gone
