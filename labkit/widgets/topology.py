@@ -11,7 +11,7 @@ from labkit.model.operations import MACHINE
 from labkit.model.state import State
 from labkit.recording import Recording
 from labkit.render.layout import layout
-from labkit.widgets.live import LiveView, static
+from labkit.widgets.live import LiveView, Seen, same, static, tables_of
 
 NAMED = 8
 """How many ports of a bridge, or ends without carrier, the summary names; the rest are counted."""
@@ -20,14 +20,14 @@ NAMED = 8
 class Topology(LiveView):
     """Hosts, bridges with their ports, and cables; link state and traffic as they change."""
 
-    indifferent = (
-        *LiveView.indifferent,
-        ev.NeighbourSet,
-        ev.NeighbourRemoved,
-        ev.FdbSet,
-        ev.FdbRemoved,
-        ev.RouteSet,
-        ev.RouteRemoved,
+    heeds = (
+        ev.Applied,
+        ev.LinkSet,
+        ev.LinkRemoved,
+        ev.AddressSet,
+        ev.AddressRemoved,
+        ev.NamespaceRemoved,
+        ev.Traffic,
     )
     _esm = static("shared.js") + static("topology.js")
     _css = static("labkit.css")
@@ -39,10 +39,28 @@ class Topology(LiveView):
     def __init__(self, recording: Recording) -> None:
         self._shape: object = None
         self._layout: dict[str, Any] = {}
+        self._drawn: dict[str, Any] = {}
+        self._drawn_of: Seen = ()
+        self._counters: dict[str, list[int]] = {}
+        self._counters_of: Seen = ()
         super().__init__(recording)
 
     def picture(self, state: State) -> dict[str, Any]:
-        """Positions (found again only when the shape has changed) and link states."""
+        """Positions (found again only when the shape has changed), link states, and counters.
+
+        The counters have a trait of their own: they change with every packet.
+        """
+        still = (*state.hosts.values(), *tables_of(state, "links", "addresses"))
+        if not same(self._drawn_of, still):
+            self._drawn = self._draw(state)
+            self._drawn_of = still
+        moving = tables_of(state, "traffic")
+        if not same(self._counters_of, moving):
+            self._counters = _counters(state)
+            self._counters_of = moving
+        return {**self._drawn, "traffic": self._counters}
+
+    def _draw(self, state: State) -> dict[str, Any]:
         shape = _shape(state)
         if shape != self._shape:
             self._layout = layout(state)
@@ -53,16 +71,7 @@ class Topology(LiveView):
             for index, link in space.links.items()
             if link.peer_netns is not None or link.master is not None
         }
-        return {"layout": self._layout, "links": links, "summary": self.text(state)}
-
-    def extras(self, state: State) -> dict[str, Any]:
-        """The counters: they change with every packet, and the picture does not."""
-        counters = {
-            f"{netns}/{index}": [traffic.received, traffic.sent]
-            for netns, space in state.namespaces.items()
-            for index, traffic in space.traffic.items()
-        }
-        return {"traffic": counters}
+        return {"snapshot": {"layout": self._layout, "links": links}, "words": self.text(state)}
 
     def text(self, state: State) -> str:
         """The topology in words, for whoever does not see it."""
@@ -87,6 +96,14 @@ class Topology(LiveView):
         if down:
             parts.append(f"Without carrier: {_some(down)}.")
         return " ".join(parts)
+
+
+def _counters(state: State) -> dict[str, list[int]]:
+    return {
+        f"{netns}/{index}": [traffic.received, traffic.sent]
+        for netns, space in state.namespaces.items()
+        for index, traffic in space.traffic.items()
+    }
 
 
 def _shape(state: State) -> object:

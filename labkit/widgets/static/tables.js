@@ -37,13 +37,25 @@ function buildTable(parent, table, fresh) {
   const empty = make(wrap, "p", "lk-empty", table.empty);
   const more = make(wrap, "details", "lk-more");
   const summary = make(more, "summary");
+  summary.setAttribute("tabindex", "-1");
   const others = buildRows(more, table, true);
   return { wrap, rows, empty, more, summary, others, known: new Map(), fresh };
 }
 
+// The table as it is now: the rows of the snapshot, with those put in that have changed since.
+function merged(table, change) {
+  if (!change) return table;
+  const rows = new Map(table.rows.map((row) => [row.id, row]));
+  for (const row of change.rows) rows.set(row.id, row);
+  for (const id of change.gone) rows.delete(id);
+  const inOrder = [...rows.values()].sort((a, b) => (a.order < b.order ? -1 : 1));
+  return { ...table, rows: inOrder };
+}
+
 function fillRow(tr, row, columns, announce) {
-  tr.dataset.keys = row.keys.join(" ");
-  tr.dataset.kind = row.kind;
+  const keys = row.keys.join(" ");
+  if (tr.dataset.keys !== keys) tr.dataset.keys = keys;
+  if (tr.dataset.kind !== row.kind) tr.dataset.kind = row.kind;
   let altered = false;
   row.cells.forEach(([text, note], index) => {
     const td = tr.children[index] ?? make(tr, "td");
@@ -65,14 +77,17 @@ function fillRow(tr, row, columns, announce) {
 }
 
 function mark(element, name) {
-  element.classList.remove(name);
-  void element.offsetWidth; // start the animation over
+  if (element.classList.contains(name)) {
+    element.classList.remove(name);
+    void element.offsetWidth; // start the animation over
+  }
   element.classList.add(name);
   clearTimeout(element.marked);
   element.marked = setTimeout(() => element.classList.remove(name), NOTICED);
 }
 
-function updateTable(view, table, say, left) {
+// Work is done for the rows that have changed alone: a bridge of 100 hosts has 300.
+function updateTable(view, table, say, left, showAge) {
   const present = new Set();
   const last = new Map();
   for (const row of table.rows) {
@@ -92,11 +107,14 @@ function updateTable(view, table, say, left) {
         mark(tr, "lk-new");
         say(`${table.title}: new, ${row.words}`);
       }
-    } else if (fillRow(known.tr, row, table.columns, !view.fresh) && row.shown) {
-      say(`${table.title}: ${row.words}`);
+    } else if (known.row !== row) {
+      const altered = fillRow(known.tr, row, table.columns, !view.fresh);
+      if (altered && row.shown) say(`${table.title}: ${row.words}`);
     }
-    known.updated = row.updated;
-    known.words = row.words;
+    if (known.row !== row) {
+      known.row = row;
+      showAge(known);
+    }
     const before = last.get(home);
     const place = before ? before.nextSibling : home.firstChild;
     if (known.tr !== place) home.insertBefore(known.tr, place);
@@ -104,10 +122,9 @@ function updateTable(view, table, say, left) {
   }
   for (const [id, known] of view.known) {
     if (present.has(id) || known.leaving) continue;
-    known.updated = null;
     known.tr.classList.remove("lk-new");
     known.tr.classList.add("lk-left");
-    if (known.tr.parentNode === view.rows) say(`${table.title}: gone, ${known.words}`);
+    if (known.tr.parentNode === view.rows) say(`${table.title}: gone, ${known.row.words}`);
     known.leaving = setTimeout(() => {
       known.tr.remove();
       if (view.known.get(id) === known) view.known.delete(id);
@@ -116,8 +133,7 @@ function updateTable(view, table, say, left) {
   }
   const hidden = table.rows.filter((row) => !row.shown).length;
   view.more.hidden = hidden === 0;
-  const text = `${hidden} permanent and multicast ${hidden === 1 ? "row" : "rows"}`;
-  if (view.summary.textContent !== text) view.summary.textContent = text;
+  put(view.summary, `${hidden} permanent and multicast ${hidden === 1 ? "row" : "rows"}`);
   view.empty.hidden = view.rows.children.length > 0;
   view.fresh = false;
 }
@@ -127,11 +143,13 @@ function render({ model, el }) {
   const grid = make(body, "div", "lk-grid");
   const quiet = make(body, "details", "lk-more lk-quiet");
   const quietSummary = make(quiet, "summary");
+  quietSummary.setAttribute("tabindex", "-1");
   const quietNames = make(quiet, "p", "lk-names");
   const blank = make(body, "p", "lk-empty",
     "No tables yet. Each host that you add has an ARP cache, and each bridge a CAM table.");
   const views = new Map();
   const refresh = roving(body, "tbody tr, summary");
+  let tables = new Map();
   let started = false;
   let named = "";
 
@@ -144,14 +162,28 @@ function render({ model, el }) {
     else refresh();
   }
 
+  // The tables now. One of which nothing has changed is the same object as before.
+  function current() {
+    const changes = model.get("changes");
+    const before = tables;
+    tables = new Map();
+    for (const base of model.get("snapshot").tables ?? []) {
+      const change = JSON.stringify(changes[base.id] ?? null);
+      const known = before.get(base.id);
+      const same = known?.base === base && known.change === change;
+      const table = same ? known.table : merged(base, changes[base.id]);
+      tables.set(base.id, { base, change, table });
+    }
+    return [...tables.values()].map(({ table }) => table);
+  }
+
   function update() {
-    const tables = model.get("snapshot").tables ?? [];
+    const tables = current();
     blank.hidden = tables.length > 0;
     const empty = tables.filter(isEmpty);
     const fold = empty.length > QUIET;
     // One that just became empty stays while its last row is still shown going.
-    const stays = (table) => !fold || !isEmpty(table)
-      || [...(views.get(table.id)?.known.values() ?? [])].length > 0;
+    const stays = (table) => !fold || !isEmpty(table) || views.get(table.id)?.known.size > 0;
     const standing = tables.filter(stays);
     const present = new Set(standing.map((table) => table.id));
     for (const [id, view] of views) {
@@ -167,11 +199,12 @@ function render({ model, el }) {
       if (grid.children[index] !== view.wrap) {
         grid.insertBefore(view.wrap, grid.children[index] ?? null);
       }
-      updateTable(view, table, say, left);
+      if (view.table === table) return;
+      view.table = table;
+      updateTable(view, table, say, left, showAge);
     });
     nameQuiet(tables.filter((table) => !stays(table)));
     started = true;
-    ages();
     refresh();
     relight();
   }
@@ -189,24 +222,24 @@ function render({ model, el }) {
     }
   }
 
-  function ages() {
-    const at = now();
-    for (const view of views.values()) {
-      for (const { tr, updated } of view.known.values()) {
-        if (updated == null) continue;
-        const text = ageText(Math.max(0, at - updated) / 1000);
-        const value = tr.lastElementChild.firstElementChild;
-        if (value.textContent !== text) value.textContent = text;
-      }
-    }
+  function showAge(known) {
+    if (known.row.updated == null || known.leaving) return;
+    const text = ageText(Math.max(0, now() - known.row.updated) / 1000);
+    put(known.tr.lastElementChild.firstElementChild, text);
   }
-  model.on("change:snapshot", update);
+
+  function ages() {
+    for (const view of views.values()) view.known.forEach(showAge);
+  }
+  const traits = ["snapshot", "changes"];
+  for (const trait of traits) model.on(`change:${trait}`, update);
   model.on("change:status", ages);
   update();
+  ages();
   const timer = setInterval(ages, 1000);
   return () => {
     clearInterval(timer);
-    model.off("change:snapshot", update);
+    for (const trait of traits) model.off(`change:${trait}`, update);
     model.off("change:status", ages);
     for (const view of views.values()) {
       for (const known of view.known.values()) clearTimeout(known.leaving);
