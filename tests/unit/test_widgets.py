@@ -12,6 +12,7 @@ from labkit.model import events as ev
 from labkit.widgets import Tables, Topology, live
 from labkit.widgets import topology as topology_module
 from tests.unit.test_model import M, learned, scene
+from tests.unit.test_sharing import shown
 
 LATE = 10  # seconds after which a test gives up; none waits so long
 
@@ -61,19 +62,8 @@ def all_end():
 
 
 def table(view, name):
-    return next(t for t in shown(view) if t["title"] == name)
-
-
-def shown(view):
-    """The tables that a browser makes of the traits: the snapshot with the changes put in."""
-    tables = []
-    for table in view.snapshot["tables"]:
-        change = view.changes.get(table["id"], {"rows": [], "gone": []})
-        rows = {row["id"]: row for row in (*table["rows"], *change["rows"])}
-        for id_ in change["gone"]:
-            del rows[id_]
-        tables.append({**table, "rows": sorted(rows.values(), key=lambda row: row["order"])})
-    return tables
+    traits = {"snapshot": view.snapshot, "changes": view.changes}
+    return next(t for t in shown(traits) if t["title"] == name)
 
 
 def test_a_row_shows_state_meaning_owner_and_keys(recording):
