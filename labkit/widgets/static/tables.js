@@ -76,14 +76,17 @@ function fillRow(tr, row, columns, announce) {
   return altered;
 }
 
+// Strong for half of the time, then faint.
 function mark(element, name) {
-  if (element.classList.contains(name)) {
-    element.classList.remove(name);
-    void element.offsetWidth; // start the animation over
-  }
-  element.classList.add(name);
   clearTimeout(element.marked);
-  element.marked = setTimeout(() => element.classList.remove(name), NOTICED);
+  element.classList.remove("lk-fading");
+  element.classList.add(name);
+  const end = () => element.classList.remove(name, "lk-fading");
+  const fade = () => {
+    element.classList.add("lk-fading");
+    element.marked = setTimeout(end, NOTICED / 2);
+  };
+  element.marked = setTimeout(fade, NOTICED / 2);
 }
 
 // Work is done for the rows that have changed alone: a bridge of 100 hosts has 300.
