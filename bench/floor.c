@@ -101,6 +101,12 @@ static void up(int index) {
     finish();
 }
 
+static void one_queue(void) {
+    unsigned one = 1;
+    put(IFLA_NUM_TX_QUEUES, &one, 4);
+    put(IFLA_NUM_RX_QUEUES, &one, 4);
+}
+
 static void address(int index, unsigned ip) {
     struct ifaddrmsg a = {.ifa_family = AF_INET, .ifa_prefixlen = 16, .ifa_index = index};
     unsigned value = htonl(ip), broadcast = htonl(ip | 0xffff);
@@ -169,6 +175,7 @@ int main(int argc, char **argv) {
         snprintf(name, sizeof name, "veth%07x", i);
         put(IFLA_IFNAME, name, strlen(name) + 1);
         put(IFLA_ADDRESS, mac_b, 6);
+        one_queue();
         put(IFLA_MASTER, &master, 4);
         info = put(IFLA_LINKINFO, NULL, 0);
         put(IFLA_INFO_KIND, "veth", 4);
@@ -178,6 +185,7 @@ int main(int argc, char **argv) {
         put(IFLA_IFNAME, "eth0", 5);
         put(IFLA_ADDRESS, mac_a, 6);
         put(IFLA_NET_NS_FD, &fd, 4);
+        one_queue();
         close_nest(peer);
         close_nest(data);
         close_nest(info);

@@ -288,9 +288,16 @@ def _veth_form(a_length: int, b_length: int, *, with_master: bool) -> nl.Form:
     To fill in: the indices, MACs and names of a and b, then a's namespace and b's bridge, if any.
     """
     a_name, b_name = "a" * a_length, "b" * b_length
-    peer = [("IFLA_IFNAME", a_name), ("IFLA_ADDRESS", A_MAC), ("IFLA_NET_NS_FD", FD)]
+    # One queue is what a veth uses. Unless told, the kernel makes one for each processor, and
+    # then waits for a grace period to drop them (veth_init_queues in drivers/net/veth.c).
+    queues = [("IFLA_NUM_TX_QUEUES", 1), ("IFLA_NUM_RX_QUEUES", 1)]
+    peer = [("IFLA_IFNAME", a_name), ("IFLA_ADDRESS", A_MAC), ("IFLA_NET_NS_FD", FD), *queues]
     data = [("VETH_INFO_PEER", {"index": A_INDEX, "attrs": peer})]
-    attributes: list[tuple[str, object]] = [("IFLA_IFNAME", b_name), ("IFLA_ADDRESS", B_MAC)]
+    attributes: list[tuple[str, object]] = [
+        ("IFLA_IFNAME", b_name),
+        ("IFLA_ADDRESS", B_MAC),
+        *queues,
+    ]
     stand_ins: list[nl.Part] = [A_INDEX, B_INDEX, A_MAC, B_MAC, a_name, b_name, FD]
     if with_master:
         attributes.append(("IFLA_MASTER", MASTER))
