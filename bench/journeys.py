@@ -128,9 +128,7 @@ def cost(report: Report, rounds: int) -> None:
             ours.append(average(one.run([*PINGS, "10.0.0.2"]).stdout))
             command = [*OWN, "sh", "-c", _PLAIN, "sh", *PINGS]
             plain.append(
-                average(
-                    subprocess.run(command, capture_output=True, text=True, check=True).stdout
-                )
+                average(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
             )
     middle = statistics.median
     report.add("ping's round trip", middle(ours), "ms", "without capture", middle(plain))

@@ -75,7 +75,9 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         goal = ""
         if self.limit is not None:
-            goal = f"{'≥' if self.is_least else '≤'} {self.limit:g} " + (f"of {self.peer}" if self.peer else self.unit)
+            goal = f"{'≥' if self.is_least else '≤'} {self.limit:g} " + (
+                f"of {self.peer}" if self.peer else self.unit
+            )
         return (
             self.what,
             _figure(self.ours, self.unit),

@@ -178,6 +178,7 @@ def draw(
     figure = chart.paper(11, 1.5 + 0.34 * total, look)
     frames = sum(len(lane.sent) + len(lane.received) for lane in lanes)
     title = f"{name}: {(end - start) / size:.4g} {unit} from {chart.clock(start)}, {frames} frames"
+    title += chart.lost(rows)
     axes = chart.axes(figure, look, title)
     ticks, labels, y = [], [], 0.0
     used: set[str] = set()
