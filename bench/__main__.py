@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from bench import history, paint, subjects
+from bench import frames, history, journeys, paint, subjects
 from bench.kernel import Canary
 from bench.report import Report
 from bench.subjects import Run, Subject
@@ -18,7 +18,7 @@ from bench.subjects import Run, Subject
 PLAN = {2: (7, 3), 10: (7, 3), 100: (9, 3), 1000: (3, 1)}
 """Hosts: in how many rounds all are measured, and in how many of these Mininet, which is slow."""
 QUICK = {2: (3, 1), 10: (3, 1), 100: (3, 1)}
-PARTS = ("start", "networks", "recordings", "views")
+PARTS = ("start", "networks", "recordings", "journeys", "frames", "views")
 
 
 def main() -> None:
@@ -41,6 +41,11 @@ def main() -> None:
         for hosts in (2, 100):
             if hosts in wanted:
                 recordings(report, hosts, 3 if options.quick else 7)
+    if "journeys" in parts:
+        journeys.journeys(report, 10 if options.quick else 30)
+        journeys.cost(report, 3 if options.quick else 7)
+    if "frames" in parts:
+        frames.frames(report)
     if "views" in parts:
         for hosts in (2, 100):
             if hosts in wanted:
