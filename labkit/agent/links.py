@@ -24,6 +24,7 @@ FAMILIES = {4: AF_INET, 6: AF_INET6}
 USER_HZ = 100
 
 Undo = Callable[[], None]
+UNDOABLE = (op.AddHost, op.AddBridge, op.AddCable, op.AddRoute)
 
 
 class BuildFault(Exception):
@@ -51,15 +52,18 @@ class Builder:
     ) -> None:
         """Carries out all operations, or none. Raises BuildFault.
 
-        `between` is called after each; True from it means "give up", and undoes the rest.
+        `between` is called after each; True from it means "give up", and undoes the rest. What
+        cannot be undone goes to its end.
         """
         undos: list[Undo] = []
+        can_be_undone = True
         self._bridges.clear()
         try:
             for index, operation in enumerate(operations):
                 try:
                     self._apply(operation, undos)
-                    if between():
+                    can_be_undone = can_be_undone and isinstance(operation, UNDOABLE)
+                    if between() and can_be_undone:
                         raise OSError(errno.ECANCELED, "interrupted")
                 except Exception as error:
                     for undo in reversed(undos):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import LabkitError
-from labkit.launch.launchers import Machine
+from labkit.launch.launchers import Machine, bounded
 from labkit.lessons.running import RunningLab, running_labs
 from labkit.model.operations import MACHINE
 
@@ -91,10 +91,14 @@ def command(lab: RunningLab, host: str) -> list[str]:
     which = Machine().which
     agent = f"/proc/{lab.agent}"
     argv = [which("nsenter") or "nsenter", f"--target={lab.agent}", "--mount", "--pid"]
+    argv += ["--uts", "--ipc"]
+    limits = bounded()
     if os.stat(f"{agent}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
         argv += ["--user", "--preserve-credentials"]
+        limits = ()
     net = f"{agent}/ns/net" if host == MACHINE else f"{agent}/root/run/netns/{host}"
-    argv += [f"--net={net}", "--", which("unshare") or "unshare", "--mount", "--propagation=slave"]
+    unshare = which("unshare") or "unshare"
+    argv += [f"--net={net}", "--", *limits, unshare, "--mount", "--propagation=slave"]
     bash = shutil.which("bash")
     inner = [bash, "--rcfile", str(RC), "-i"] if bash else ["/bin/sh", "-i"]
     if not sys.stdin.isatty():  # commands from a pipe or a file: no prompt
