@@ -146,20 +146,21 @@ def _joined(look: Look, first: str, second: str) -> Iterator[Row]:
     )
     if not ends:
         return
-    there = [_ends(look, second, first), _addresses(look, second)]
-    up = [end for end in (*ends, *there[0]) if end.is_up]
+    both = [*ends, *_ends(look, second, first)]
+    up = [end for end in both if end.is_up]
     yield expects(
         "both ends are up",
         "two ends",
-        f"{len(up)} of {len(ends) + len(there[0])}",
+        f"{len(up)} of {len(both)}",
         ok=len(up) >= 2,
         source="their interfaces",
     )
-    reached = [address for address in _addresses(look, second) if _ping(look, first, address)]
+    addresses = _addresses(look, second)
+    reached = [address for address in addresses if _ping(look, first, address)]
     yield expects(
         f"{first} reaches {second}",
         "an answered ping",
-        f"{reached[0]} answers" if reached else f"addresses: {listed(_addresses(look, second))}",
+        f"{reached[0]} answers" if reached else f"no answer; addresses: {listed(addresses)}",
         ok=bool(reached),
         source=f"ping in {first}",
     )
