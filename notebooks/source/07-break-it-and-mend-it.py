@@ -212,7 +212,8 @@ many.grade()
 
 # %% [markdown] tags=["en"]
 # sw1 floods the question out of both cables. sw2 floods what comes in at the one out of the other, so back to sw1, and so on, in
-# both directions, as fast as the processor can. An IP packet has a TTL that ends such a thing. A frame has none.
+# both directions, as fast as the processor can; the picture above says how many frames came too fast to be captured. An IP
+# packet has a TTL that ends such a thing. A frame has none.
 #
 # So switches talk to each other: by the **spanning tree protocol** (STP) they find out that there is a loop, and one port
 # blocks. Both are told to use it, with short times, and the second cable goes in again, for good:

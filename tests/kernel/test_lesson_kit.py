@@ -314,6 +314,12 @@ def test_commands_from_a_pipe(scene, launcher):
     assert not done.stderr
 
 
+def test_a_namespace_made_in_a_terminal_of_the_machine_stays(scene):
+    done = labkit_shell(f"{os.getpid()}/machine", text="ip netns add own; ls /sys/class/net")
+    assert "docker0" in done.stdout
+    assert scene.lab.machine.run("ip netns exec own true")
+
+
 def test_labs_and_hosts_are_listed_when_unsure(scene, launcher):
     with Lab("an-other", launcher=launcher) as other:
         other.host("nginx-1")

@@ -47,8 +47,8 @@ def what_is_left(look: Look) -> Seen | None:
         return None
     links = look.state().space(MACHINE).links.values()
     left = tuple(link.name for link in links if link.name in ("red", "veth0"))
-    numbers = listed(event.index for event in gone)
-    return Seen(left or ("nothing",), (f"the kernel told of the end of: {numbers}",))
+    numbers = listed(f"interface {event.index}" for event in gone)
+    return Seen(left or ("nothing",), (f"the kernel told that these are gone: {numbers}",))
 
 
 @prediction(
