@@ -77,7 +77,7 @@ set -e
 ip link add near type veth peer name far
 ip link set near up
 ip link set far up
-tcpdump -n -Z root -i any -s 1600 -B 8192 -w "$1/capture.pcap" ether proto 0x88b5 2> "$1/words" &
+tcpdump -n -Z root -i any -s 1600 -w "$1/capture.pcap" ether proto 0x88b5 2> "$1/words" &
 until grep -q listening "$1/words"; do sleep 0.01; done
 "$2" near "$3" "$4" "$5"
 sleep 1
@@ -87,10 +87,14 @@ wait $! || true
 
 
 def tcpdump(program: str, rate: int) -> tuple[bool, float]:
-    """tcpdump on both ends of a cable like ours, in namespaces of its own, with as large a buffer."""
+    """tcpdump on both ends of a cable like ours, in namespaces of its own, as it comes."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["sh", "-c", _TCPDUMP, "sh", folder, program, str(COUNT), str(SIZE), str(rate)]
         done = subprocess.run([*OWN, *command], capture_output=True, text=True, check=True)
         words = Path(folder, "words").read_text()
     captured = int(re.search(r"(\d+) packets? captured", words)[1])  # type: ignore[index]
     return captured == 2 * COUNT, COUNT / float(done.stdout)
+
+
+if __name__ == "__main__":  # these alone: `python -m bench.frames`
+    frames(Report())

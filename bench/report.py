@@ -21,7 +21,7 @@ LIMITS = {
     "state at an instant, 100 hosts": 33,
     "timeline at an instant, 2 hosts": 33,
     "timeline at an instant, 100 hosts": 33,
-    "first journey of a session": 50,
+    "first journey, after 1 s": 50,
     "journey of a cold ping, 95th": 50,
     "journey of a warm ping, 95th": 50,
     "event to pixel, 2 hosts, 95th": 50,
@@ -75,7 +75,9 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         goal = ""
         if self.limit is not None:
-            goal = f"{'≥' if self.is_least else '≤'} {self.limit:g} " + (f"of {self.peer}" if self.peer else self.unit)
+            goal = f"{'≥' if self.is_least else '≤'} {self.limit:g} " + (
+                f"of {self.peer}" if self.peer else self.unit
+            )
         return (
             self.what,
             _figure(self.ours, self.unit),

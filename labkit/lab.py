@@ -61,9 +61,9 @@ class Lab(InNotebook):
         _open[name] = self
         try:
             self._request(wire.Hello)
-        except LabkitError:
+        except LabkitError as error:
             self.close()
-            raise
+            raise launchers.explained(chosen, error) from None
         self._add_magics()
 
     # Building

@@ -6,9 +6,12 @@ pidfd of the notebook kernel: readable when that has ended, however it ended.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gc
 import os
 import resource
+import select
 import selectors
 import signal
 import sys
@@ -29,27 +32,56 @@ FLUSHED = 16384
 """Frames that are read at most before an answer: more than may wait at a socket."""
 
 
+PIPE = 1 << 20
+"""Bytes that the pipe to the notebook holds: what is given without special rights, pipe(7)."""
+F_SETPIPE_SZ = 1031
+
+
+WAITING = 16 << 20
+"""Bytes of messages that may wait for a notebook that is behind: some 70,000 frames of a ping."""
+
+
 class Output:
-    """Standard output as a stream of JSON lines, written at the end of each round."""
+    """Standard output as a stream of JSON lines, written at the end of each round.
+
+    A notebook that is behind does not keep the agent from reading what the kernel has for it,
+    until so much is waiting that it must.
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        os.set_blocking(fd, False)
+        with contextlib.suppress(OSError):  # not a pipe, or there are too many: as it is, then
+            fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE)
         self._encoder = msgspec.json.Encoder()
         self._buffer = bytearray()
 
+    def fileno(self) -> int:
+        """Writable when the notebook has caught up."""
+        return self._fd
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether messages wait to be written."""
+        return bool(self._buffer)
+
     def put(self, message: Any) -> None:
-        """Queues a message."""
+        """Queues a message; blocks while too many wait."""
         self._buffer += self._encoder.encode(message)
         self._buffer += b"\n"
-        if len(self._buffer) > 1 << 16:
+        if len(self._buffer) > WAITING:
+            select.select([], [self._fd], [])
             self.flush()
 
     def flush(self) -> None:
-        """Writes what is queued; blocks while the reader is behind."""
-        view = memoryview(bytes(self._buffer))
-        self._buffer.clear()
-        while view:
-            view = view[os.write(self._fd, view) :]
+        """Writes what can be written at once."""
+        while self._buffer:
+            with memoryview(self._buffer) as view:
+                try:
+                    count = os.write(self._fd, view[:PIPE])
+                except BlockingIOError:
+                    return
+            del self._buffer[:count]
 
 
 class Agent:
@@ -67,7 +99,7 @@ class Agent:
         self._selector.register(0, selectors.EVENT_READ, self._read)
         if watched is not None:
             self._selector.register(watched, selectors.EVENT_READ, self.end)
-        self._ready = self._heeding = False
+        self._ready = self._heeding = self._writing = False
 
     def _start(self) -> None:
         """The slow part (importing pyroute2), after the first request has been answered."""
@@ -102,7 +134,7 @@ class Agent:
         """Serves until standard input ends."""
         next_tick = time.monotonic() + TICK
         while True:
-            self._output.flush()
+            self._write()
             wait = max(0.0, next_tick - time.monotonic())
             if self._ready:
                 self._heed()
@@ -116,6 +148,16 @@ class Agent:
                 self._capture.tick()
                 self._monitor.tick()
                 next_tick = time.monotonic() + TICK
+
+    def _write(self) -> None:
+        """Writes what there is to say, and listens to when the rest can be said."""
+        self._output.flush()
+        if self._output.is_waiting != self._writing:
+            self._writing = not self._writing
+            if self._writing:
+                self._selector.register(self._output, selectors.EVENT_WRITE, self._output.flush)
+            else:
+                self._selector.unregister(self._output)
 
     def _heed(self) -> None:
         """Listens to the capture while it has a budget: what it may not read would wake us on."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from labkit.errors import LauncherError
+from labkit.errors import LabkitError, LauncherError
 
 CAPABILITIES = {
     "CAP_NET_BROADCAST": 11,  # for one socket that hears every namespace, netlink(7)
@@ -379,6 +379,14 @@ def choose(name: str | None = None, machine: Machine | None = None) -> Launcher:
         f"No lab can be started on this machine.\n{listed}",
         hint="One of these remedies is enough; then run the cell again. labkit doctor tells more.",
     )
+
+
+def explained(launcher: Launcher, error: LabkitError) -> LabkitError:
+    """Why a lab did not start with a launcher that seemed to work, if that can be found out."""
+    problem = launcher.probe()
+    if problem is None:
+        return error
+    return LauncherError(f"No lab can be started now. {problem.reason}", hint=problem.remedy)
 
 
 def _unknown(name: str, source: str) -> LauncherError:

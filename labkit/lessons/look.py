@@ -85,7 +85,7 @@ class Look:
             state.apply(event)
             yield event, state
 
-    def run(self, host: Host, *argv: str, timeout: float = 20) -> tuple[int, str]:
+    def run(self, host: Host, *argv: str, timeout: float = 60) -> tuple[int, str]:
         """Runs a command quietly: its exit code and all it printed. Raises Unable, LabkitError."""
         argv = ("sh", "-c", argv[0]) if len(argv) == 1 else argv
         got = self.lab._spawn(host, argv, quiet=True, timeout=timeout)

@@ -168,7 +168,9 @@ class Scene:
         Look(self.lab).run(self.lab.machine, script)
 
     def _ping(self, target: Host, more: str = "") -> str:
-        return f"ping -n -c 1 -W 1 {more} {self.at(target)}"
+        # Two requests, of which one answer is enough: on a machine with many labs the kernel may
+        # drop an ARP row at once, since all namespaces share its limit (gc_thresh3 in arp(7)).
+        return f"ping -n -c 2 -i 0.2 -W 1 {more} {self.at(target)}"
 
     def _at_once(self, probes: list[tuple[Host, str]]) -> list[tuple[int, str]]:
         """Runs commands in hosts all at the same time; the exit code and output of each.

@@ -117,7 +117,8 @@ def draw(
     size, unit = chart.unit(end - start)
     figure = chart.paper(11, 1.7 + 0.62 * max(1, len(shown)), look)
     ageing = "no ageing time known" if limit is None else f"ageing time {limit:g} s"
-    title = f"{name}: age of the learned rows ({ageing})"
+    missed = chart.lost(rows).replace(", ", ", frames: ")
+    title = f"{name}: age of the learned rows ({ageing}{missed})"
     axes = chart.axes(figure, look, title)
     words = [f"{title}."]
     for row, mac in enumerate(shown):

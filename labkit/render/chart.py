@@ -9,12 +9,14 @@ import base64
 import html
 import io
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from matplotlib.figure import Figure
 
 from labkit.errors import LabkitError
+from labkit.model.events import Event, Lost
 
 BLUE, GREEN, RED, PURPLE = "#0072B2", "#009E73", "#D55E00", "#CC79A7"
 """Okabe and Ito's: 3:1 on white and on #212121, and told apart by people who see few colours."""
@@ -127,6 +129,12 @@ def unit(span: int) -> tuple[float, str]:
         if span >= 2 * size:
             return size, name
     return 1, "ns"
+
+
+def lost(rows: Sequence[tuple[int, Event]]) -> str:
+    """How many frames were not captured, for a title; empty where none was lost."""
+    counts = [e.count or 1 for _, e in rows if isinstance(e, Lost) and e.what == "frames"]
+    return f", {sum(counts)} more were not captured" if counts else ""
 
 
 def clock(at: int) -> str:

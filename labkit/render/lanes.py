@@ -178,6 +178,7 @@ def draw(
     figure = chart.paper(11, 1.5 + 0.34 * total, look)
     frames = sum(len(lane.sent) + len(lane.received) for lane in lanes)
     title = f"{name}: {(end - start) / size:.4g} {unit} from {chart.clock(start)}, {frames} frames"
+    title += chart.lost(rows)
     axes = chart.axes(figure, look, title)
     ticks, labels, y = [], [], 0.0
     used: set[str] = set()
@@ -189,7 +190,7 @@ def draw(
         axes.axhline(y, color=look.soft, lw=0.5, alpha=0.45)
     axes.set_yticks(ticks, labels)
     axes.tick_params(axis="y", length=0, labelsize=10)
-    axes.set_ylim(y, 0)
+    axes.set_ylim(max(y, 1), 0)  # a lane's room, where there is none
     axes.set_xlim(0, max(1, end - start) / size)
     axes.set_xlabel(f"time, {unit}", color=look.ink, fontsize=9)
     axes.grid(axis="x", color=look.soft, lw=0.4, alpha=0.35)

@@ -16,6 +16,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
+from labkit import errors
 from labkit.launch.launchers import LAUNCHERS
 from labkit.lessons import answers, progress
 from labkit.lessons.build import NOTEBOOKS, build
@@ -24,6 +25,7 @@ from labkit.lessons.verdict import MIME
 SOURCES = sorted((NOTEBOOKS / "source").glob("[0-9]*.py"))
 BY_NAME = {launcher.name: launcher for launcher in LAUNCHERS}
 NAMES = ["root", "rootless"]
+OURS = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
 SIDE_BY_SIDE = 3
 
 
@@ -63,9 +65,9 @@ class Runs:
         text = build(path.read_text(), fill=None if again else fill)
         notebook = nbformat.reads(text, as_version=4)
         code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-        if again:  # every cell twice; then all of them from the last to the first
+        if again:  # a first pass; every cell twice; and all of them from the last to the first
             twice = [source for source in code for _ in range(2)]
-            cells = [new_code_cell(source) for source in [*twice, *reversed(code)]]
+            cells = [new_code_cell(source) for source in [*code, *twice, *reversed(code)]]
             notebook = new_notebook(cells=cells, metadata=notebook.metadata)
         env = {**os.environ, "LABKIT_LAUNCHER": launcher, progress.FOLDER: str(own)}
         client = NotebookClient(
@@ -153,12 +155,17 @@ def test_no_wrong_answer_passes(runs, path, launcher, fill):
 @pytest.mark.parametrize("launcher", NAMES[1:])
 @pytest.mark.parametrize("fill", ["again"])
 def test_cells_twice_and_in_reverse_give_no_traceback(runs, path, launcher, fill):
-    """What cannot be done twice is refused in words, in a line or two without a traceback."""
+    """What cannot be done twice is refused in words, by an error of ours without a traceback."""
     notebook, _ = runs.result(path, launcher, fill)
+    first = notebook.cells[: len(notebook.cells) // 4]
+    assert not [o for cell in first for o in cell.outputs if o.output_type == "error"]
     for cell in notebook.cells:
         for output in cell.outputs:
             if output.output_type == "error":
+                assert output.ename in OURS, (cell.source, output.traceback)
                 assert len(output.traceback) == 1, (cell.source, output.traceback)
+            else:
+                assert "Traceback" not in output.get("text", "")
 
 
 @each

@@ -129,6 +129,16 @@ def test_a_storm_is_drawn_in_full_and_quickly():
     assert len(picture.svg()) < 1_000_000
 
 
+def test_frames_that_were_not_captured_are_told():
+    lost = [ev.Lost(at=2 * S, what="frames", count=n, netns=M) for n in (70, 7)]
+    other = ev.Lost(at=2 * S, what="changes of links and tables", count=5)
+    recording = recorded(frame(2 * S), learned(3, at=3 * S), *lost, other)
+    for picture in (recording.lanes(), recording.ageing("docker0")):
+        assert "77 more were not captured" in str(picture)
+        assert "77 more were not captured" in picture.figure.axes[0].get_title(loc="left")
+    assert "not captured" not in str(recorded(frame(2 * S)).lanes())
+
+
 def lives(*events, bridge=2):
     state = State.after(scene())
     rows = list(enumerate(events))

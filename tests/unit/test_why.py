@@ -175,6 +175,16 @@ def test_what_is_wrong_with_the_way_out_of_a_bridge(port, verdict):
     assert finding.remaining == ()
 
 
+def test_a_port_that_comes_up_a_moment_too_late():
+    """On a busy machine the kernel enables a port well after its cable is plugged in."""
+    wire = Wire(ports={"b": {"port_state": "disabled"}})
+    wire.crossing(echo(), "a", "b", hops=2)
+    wire.port("b")
+    finding = wire.explain()
+    assert finding.verdict == "port-blocked"
+    assert wire.ports["b"] in finding.evidence
+
+
 def test_an_answer_that_nobody_took(wire: Wire):
     wire.crossing(echo(), "a", "b")
     reply = wire.crossing(echo("b", "a", 0), "b", "a")

@@ -14,7 +14,7 @@ from labkit.journey.why.case import Case, Sighting
 from labkit.journey.why.disorder import duplicate_address, flapping
 from labkit.journey.why.evidence import Evidence
 from labkit.journey.why.follow import answers, follow, matches_reply, matches_request, requests_of
-from labkit.journey.why.refusals import error, refused_by_target
+from labkit.journey.why.refusals import icmp_error, refused_by_target
 from labkit.journey.why.trail import Trail
 
 __all__ = ["Case", "Evidence", "Sighting", "explain"]
@@ -45,7 +45,7 @@ def _failure(trail: Trail) -> Finding:
     refused = refused_by_target(trail, request)
     if refused:
         return refused
-    reported = error(trail, request)
+    reported = icmp_error(trail, request)
     if reported:
         return reported
     arrived = follow(trail, matches_request(request), case.source, case.target, request)

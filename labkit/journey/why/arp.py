@@ -28,6 +28,8 @@ def neighbour(trail: Trail, netns: str, address: str) -> Finding | None:
     if not asked:
         return None
     question = asked[0]
+    if case.moment is None:
+        case.look_at(question)
     place = question.place
     note_route(trail, netns, address)
     trail.good("asked", netns, next=following)

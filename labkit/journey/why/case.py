@@ -10,6 +10,7 @@ import msgspec
 from labkit.journey import packets
 from labkit.journey.packets import Packet
 from labkit.journey.values import Place, Step
+from labkit.journey.why.log import Log
 from labkit.model import events as ev
 from labkit.model.state import Namespace, State
 from labkit.recording import Recording
@@ -96,8 +97,11 @@ class Case:
         self.steps = steps
         self.moment: int | None = None
         self._changes: dict[Place, list[ev.LinkSet | ev.LinkRemoved]] = {}
+        self._lookups: dict[tuple[str, str], list[ev.RouteLookup]] = {}
         for event in log[first : last + 1]:
-            if isinstance(event, ev.LinkSet | ev.LinkRemoved):
+            if isinstance(event, ev.RouteLookup):
+                self._lookups.setdefault((event.netns, event.destination), []).append(event)
+            elif isinstance(event, ev.LinkSet | ev.LinkRemoved):
                 self._changes.setdefault((event.netns, event.index), []).append(event)
 
     def look_at(self, request: Sighting) -> None:
@@ -125,7 +129,7 @@ class Case:
         The tables of `before` are those when the program started. Frames are decoded, unless
         they are given: at most `MOST`, and if there are more, those that name one of the two.
         """
-        log = recording.events[: last + 1]
+        log = Log(recording, last)
         started = next(
             (
                 number
@@ -196,12 +200,7 @@ class Case:
 
     def lookup(self, netns: str, address: str) -> ev.RouteLookup | None:
         """What the namespace's kernel answered when asked for the way, at the time that counts."""
-        found = [
-            event
-            for event in self.log[self.first : self.last + 1]
-            if isinstance(event, ev.RouteLookup)
-            and (event.netns, event.destination) == (netns, address)
-        ]
+        found = self._lookups.get((netns, address), [])
         earlier = [e for e in found if self.moment is None or e.at <= self.moment]
         return (earlier[-1] if earlier else found[0]) if found else None
 
@@ -220,14 +219,18 @@ class Case:
         highest = max(found, key=lambda s: int(s.value), default=None)
         return highest if highest and highest.value != "0" else None
 
-    def grown(self, netns: str, counter: str) -> ev.CountersSet | None:
-        """The later reading of a counter that has grown meanwhile, else None."""
+    def counted(self, netns: str, counter: str) -> int | None:
+        """By how much a counter has grown meanwhile; None where it was not read."""
         before = self._space(self.before, netns).counters
         after = self._space(self.after, netns).counters
         if not before or not after:
             return None
-        grew = after.counters.get(counter, 0) > before.counters.get(counter, 0)
-        return after if grew else None
+        return after.counters.get(counter, 0) - before.counters.get(counter, 0)
+
+    def grown(self, netns: str, counter: str) -> ev.CountersSet | None:
+        """The later reading of a counter that has grown meanwhile, else None."""
+        grew = self.counted(netns, counter)
+        return self._space(self.after, netns).counters if grew else None
 
     # The network
 
@@ -246,6 +249,21 @@ class Case:
             if self.moment is None or change.at <= self.moment:
                 found = change if isinstance(change, ev.LinkSet) else None
         return found
+
+    def links(self, place: Place) -> list[ev.LinkSet]:
+        """An interface as it was at the time that counts, and just before and after it.
+
+        The kernel brings a port up some time after its cable, and tells of it later still.
+        """
+        found = [self.before.link(*place)]
+        for change in self._changes.get(place, ()):
+            if not isinstance(change, ev.LinkSet):
+                continue
+            if self.moment is None or change.at <= self.moment - 2 * LAG:
+                found = [change]
+            elif change.at <= self.moment:
+                found.append(change)
+        return [link for link in reversed(found) if link is not None]
 
     def is_end(self, place: Place) -> bool:
         """Whether an interface belongs to a host's stack, and is not a bridge's port."""

@@ -24,6 +24,8 @@ def requests_of(case: Case) -> list[Sighting]:
     for s in sent:
         if s.packet.protocol == "ARP" or not case.is_end(s.place):
             continue
+        if case.sent and s.packet.operation != "echo-request":
+            continue  # of another program: a ping is asked about
         if s.packet.ports is not None and "RST" in s.packet.operation:
             continue
         if not any(_key(s) == _key(other) for other in found):

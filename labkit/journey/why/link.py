@@ -109,7 +109,7 @@ def _lost_in_bridge(trail: Trail, gap: Gap) -> Finding:
     if not bridge.is_up:
         words = {"bridge": bridge.name}
         return trail.found("bridge-down", gap.stage, MACHINE, bridge, gap.last, **words)
-    for link in (entry, leave):
+    for link in (*case.links(gap.here.place), *case.links(gap.there.place)):
         if link.index != bridge.index and (trouble := _port_trouble(trail, gap, link, bridge)):
             return trouble
     if entry.isolated and leave.isolated:

@@ -78,7 +78,7 @@ def errors_about(case: Case, request: Sighting, *operations: str) -> list[Sighti
     return case.seen(match, leaving=True)
 
 
-def error(trail: Trail, request: Sighting) -> Finding | None:
+def icmp_error(trail: Trail, request: Sighting) -> Finding | None:
     """What an ICMP error says, and why its sender sent it."""
     case = trail.case
     errors = [s for s in errors_about(case, request) if case.is_end(s.place)]

@@ -101,12 +101,13 @@ def not_answered(trail: Trail, arrived: Sighting) -> Finding:
     """Why the host that a request is for sent no answer."""
     case = trail.case
     netns, source = arrived.frame.netns, arrived.packet.source
-    refused = trail.refused("INPUT", netns) or trail.refused("PREROUTING", netns)
-    if refused:
-        return dropped(trail, "firewall-input", "deliver", netns, refused, arrived)
-    filtered = reverse_path(trail, netns, arrived, source)
-    if filtered:
-        return filtered
+    if not _heard_all(trail, netns, arrived):
+        refused = trail.refused("INPUT", netns) or trail.refused("PREROUTING", netns)
+        if refused:
+            return dropped(trail, "firewall-input", "deliver", netns, refused, arrived)
+        filtered = reverse_path(trail, netns, arrived, source)
+        if filtered:
+            return filtered
     ignoring = case.setting(netns, "net/ipv4/icmp_echo_ignore_all")
     if ignoring and ignoring.value == "1" and arrived.packet.operation == "echo-request":
         counted = case.grown(netns, "Icmp.InEchos")
@@ -132,6 +133,24 @@ def not_answered(trail: Trail, arrived: Sighting) -> Finding:
     is_echo = arrived.packet.operation == "echo-request"
     remaining = ("hook-rules",) if is_echo else ("hook-rules", "socket-gone")
     return trail.found("no-answer", "deliver", netns, arrived, counted, remaining=remaining)
+
+
+def _heard_all(trail: Trail, netns: str, arrived: Sighting) -> bool:
+    """Whether every echo request that came in reached the ICMP layer (icmpInEchos, RFC 1213).
+
+    Then neither the packet filter's INPUT nor the reverse-path filter has dropped one.
+    """
+    heard = trail.case.counted(netns, "Icmp.InEchos")
+    if heard is None or arrived.packet.operation != "echo-request":
+        return False
+    came = [
+        s
+        for s in trail.case.seen(
+            lambda p: p.operation == "echo-request", netns=netns, leaving=False
+        )
+        if s.frame.packet_type == "host" and trail.case.is_end(s.place)
+    ]
+    return heard >= len(came)
 
 
 def not_taken(trail: Trail, arrived: Sighting, sent: Sighting) -> Finding:

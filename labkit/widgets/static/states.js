@@ -18,13 +18,19 @@ const WAYS = [
 ];
 const FIT = 3; // rows that a box has room for
 
+function arrow(svg, points) {
+  const [[x1, y1], [x2, y2]] = points.slice(-2);
+  const turn = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI;
+  draw(svg, "path", { d: `M${points.map((point) => point.join(",")).join("L")}`, class: "lk-way" });
+  draw(svg, "path", { d: "M-9,-4.5L0,0L-9,4.5z", class: "lk-tip", transform: `translate(${x2},${y2}) rotate(${turn})` });
+}
+
 function way(svg, [from, to, words, [x, y], shift = 0]) {
   const [x1, y1] = PLACES[from];
   const [x2, y2] = PLACES[to];
-  const level = y1 === y2;
-  const a = level ? [x1 + Math.sign(x2 - x1) * BOX.w / 2, y1] : [x1 + shift, y1 + Math.sign(y2 - y1) * BOX.h / 2];
-  const b = level ? [x2 - Math.sign(x2 - x1) * (BOX.w / 2 + 3), y2] : [x2 + shift, y2 - Math.sign(y2 - y1) * (BOX.h / 2 + 3)];
-  draw(svg, "path", { d: `M${a}L${b}`, class: "lk-way", "marker-end": "url(#lk-arrow)" });
+  const across = Math.sign(x2 - x1) * BOX.w / 2;
+  const down = Math.sign(y2 - y1) * BOX.h / 2;
+  arrow(svg, [[x1 + across + shift, y1 + down], [x2 - across + shift, y2 - down]]);
   draw(svg, "text", { x, y, class: "lk-soft" }, words);
 }
 
@@ -34,13 +40,9 @@ function render({ model, el }) {
   const svg = draw(scroll, "svg", { viewBox: "0 0 844 350", role: "img" });
   svg.style.width = "844px";
   svg.style.minWidth = "560px";
-  const arrow = draw(draw(svg, "defs"), "marker", {
-    id: "lk-arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto",
-  });
-  draw(arrow, "path", { d: "M0,0L8,4L0,8z", class: "lk-tip" });
-  draw(svg, "path", { d: "M552,16H732V37", class: "lk-way", "marker-end": "url(#lk-arrow)" });
+  arrow(svg, [[552, 16], [732, 16], [732, 40]]);
   draw(svg, "text", { x: 540, y: 20, class: "lk-soft lk-end" }, "noted from somebody's question");
-  draw(svg, "path", { d: "M62,16H112V37", class: "lk-way", "marker-end": "url(#lk-arrow)" });
+  arrow(svg, [[62, 16], [112, 16], [112, 40]]);
   draw(svg, "text", { x: 54, y: 20, class: "lk-soft lk-end" }, "needed");
   WAYS.forEach((one) => way(svg, one));
   const boxes = new Map();

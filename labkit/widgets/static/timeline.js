@@ -62,7 +62,6 @@ function render({ model, el }) {
   const last = button("live", "to the end (End)", () => seek(null));
   const clock = make(controls, "span", "lk-clock");
   const told = make(body, "p", "lk-told");
-  told.setAttribute("aria-live", "polite");
   const legend = make(body, "p", "lk-legend");
   for (const kind of KINDS) make(legend, "span", "", MEANING[kind]).dataset.kind = kind;
 
@@ -89,7 +88,10 @@ function render({ model, el }) {
     if (last.textContent !== name) last.textContent = name;
     last.setAttribute("aria-pressed", String(wanted === null));
     const words = model.get("told").words ?? "";
-    slider.setAttribute("aria-valuetext", `${asSeconds(at)}. ${words}`);
+    // At the end of a live lab it moves on by itself: that is not read out.
+    const valuetext = wanted === null ? `at the end, ${name}` : `${asSeconds(at)}. ${words}`;
+    slider.setAttribute("aria-valuetext", valuetext);
+    told.setAttribute("aria-live", wanted === null ? "off" : "polite");
     const late = slow === "late" ? "Waiting: a cell is running. The instant is shown when it ends." : "";
     const line = late || words;
     // Twenty times a second would be too much to hear.
