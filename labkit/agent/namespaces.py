@@ -16,7 +16,9 @@ from labkit.agent.syscalls import (
     CLONE_NEWNET,
     MS_BIND,
     MS_RDONLY,
+    MS_REC,
     MS_REMOUNT,
+    MS_SHARED,
     entered,
     mount,
     setns,
@@ -148,6 +150,10 @@ def _private_mounts() -> None:
     mount("tmpfs", str(RUN), "tmpfs")
     NETNS.mkdir(parents=True)
     SCRATCH.mkdir()
+    # As ip-netns(8) would do at its first `ip netns add`, but before there is a namespace in it: a
+    # second mount of a folder that has some would hold them for ever.
+    mount(str(NETNS), str(NETNS), flags=MS_BIND | MS_REC)
+    mount("none", str(NETNS), flags=MS_SHARED | MS_REC)
     with suppress(OSError):  # nginx opens its default log before it reads where to log
         mount("tmpfs", "/var/log", "tmpfs")
         Path("/var/log/nginx").mkdir()
