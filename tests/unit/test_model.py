@@ -78,7 +78,7 @@ def test_a_copy_stands_alone():
     twin = state.copy()
     twin.apply(ev.AddressSet(at=9, netns=M, index=2, address="10.0.0.1/8"))
     twin.apply(ev.LinkRemoved(at=9, netns="nginx-1", index=4))
-    assert state.space(M).addresses[2] == ["172.17.0.1/16"]
+    assert state.space(M).addresses[2] == ("172.17.0.1/16",)
     assert state.link("nginx-1", 4)
 
 
