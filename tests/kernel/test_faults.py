@@ -15,7 +15,7 @@ from labkit.errors import ClosedError, CommandError, KernelError
 from tests.kernel.conftest import Scene, ask, wait_for
 
 
-def whole(lab: Lab) -> object:
+def whole(lab: Lab) -> tuple[list[str], list[list[dict]]]:
     """Everything that the kernel holds in the lab, as told by `ip`."""
     spaces = sorted(ask(lab.machine, "ip -j netns"), key=lambda n: n["name"]) or []
     names = [n["name"] for n in spaces]
@@ -23,6 +23,17 @@ def whole(lab: Lab) -> object:
     for name in names:
         found += [ask(lab.machine, f"ip -n {name} -j {what}") for what in ("link", "route")]
     return names, found
+
+
+def settled(lab: Lab) -> object:
+    """The same, once the kernel has worked out which links are up: that comes a moment later."""
+
+    def is_settled() -> bool:
+        links = [row for table in whole(lab)[1] for row in table if "operstate" in row]
+        return all(row["operstate"] == "UP" for row in links if row["ifname"] != "lo")
+
+    wait_for(is_settled)
+    return whole(lab)
 
 
 BAD = {
@@ -69,7 +80,7 @@ BAD = {
 @pytest.mark.parametrize("what", BAD)
 def test_bad_input_says_what_next_and_changes_nothing(scene: Scene, what: str):
     scene.lab.host("spare")
-    before = whole(scene.lab)
+    before = settled(scene.lab)
     with pytest.raises(LabkitError) as caught:
         BAD[what](scene)
     assert "→" in str(caught.value), "an error says what to do next"
