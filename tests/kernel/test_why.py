@@ -177,6 +177,16 @@ def test_what_was_in_order_is_told_in_its_order(lab: Lab):
     )
 
 
+def test_a_question_that_is_under_way_already_counts(lab: Lab):
+    """A packet that waits for an older question sends none of its own."""
+    host, switch = lab.host("waits"), lab.bridge("sw")
+    lab.cable(host, switch, "10.9.0.1/24")
+    host.run("ping -c 1 -W 0.2 10.9.0.77")
+    finding = host.ping("10.9.0.77", timeout=0.2).journey.finding
+    assert finding is not None
+    assert (finding.verdict, finding.remaining) == ("nobody-has-address", ())
+
+
 def test_causes_that_are_not_told_apart_remain(lab: Lab):
     """nftables' own tables are not shown by iptables-save: the verdict then leaves causes open."""
     s = faults.Small(lab)

@@ -12,7 +12,10 @@ from labkit.model.operations import MACHINE
 
 
 def neighbour(trail: Trail, netns: str, address: str) -> Finding | None:
-    """Why a host did not learn its next hop's MAC address; None where it did not ask."""
+    """Why a host did not learn its next hop's MAC address; None where it did not ask.
+
+    The question may be older than this packet, which then waits for the same answer.
+    """
     case = trail.case
     following = case.next_hop(netns, address)
     match = who_has(following)
@@ -25,14 +28,14 @@ def neighbour(trail: Trail, netns: str, address: str) -> Finding | None:
         ),
         None,
     )
-    if not asked:
+    if not asked and row is None:
         return None
-    question = asked[0]
-    if case.moment is None:
-        case.look_at(question)
-    place = question.place
+    if asked and case.moment is None:
+        case.look_at(asked[0])
+    place = asked[0].place if asked or row is None else (netns, row.index)
     note_route(trail, netns, address)
-    trail.good("asked", netns, next=following)
+    if asked:
+        trail.good("asked", netns, next=following)
     words = {"next": following, "target": address, "interface": case.interface(place)}
     owners = [place for place in case.owners(following) if place[0] != netns]
     if not owners:
@@ -49,6 +52,9 @@ def neighbour(trail: Trail, netns: str, address: str) -> Finding | None:
     ]
     if not ways:
         return other_segment(trail, place, following, owners[0], *asked, row)
+    if not asked:
+        return None
+    question = asked[0]
     owner, way = ways[0]
     arrived = link.carried(trail, match, question, way, "neighbour")
     if isinstance(arrived, Finding):
