@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 MS_BIND = 4096
 MS_REC = 16384
@@ -33,10 +34,10 @@ def setns(fd: int, flags: int = CLONE_NEWNET) -> None:
     _check(_libc.setns(fd, flags), "setns")
 
 
-def mount(source: str, target: str, kind: str = "", flags: int = 0) -> None:
+def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
     """`mount(2)`. Raises OSError."""
-    arguments = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None)
-    _check(_libc.mount(*arguments), f"mount {target}")
+    words = (source.encode(), target.encode(), kind.encode())
+    _check(_libc.mount(*words, ctypes.c_ulong(flags), options.encode()), f"mount {target}")
 
 
 def umount(target: str) -> None:
