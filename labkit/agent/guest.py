@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import runpy
+import subprocess
 import sys
 import threading
 import traceback
@@ -25,6 +26,7 @@ POWER_OFF = 0x4321FEDC  # reboot(2), LINUX_REBOOT_CMD_POWER_OFF
 OWN = ("/run", "/tmp", "/var/tmp", "/var/log", "/dev/shm")  # noqa: S108 (they are made here)
 """Folders that are empty and writable inside, in memory."""
 SIZE = "32m"
+FIRST = ("ipv6", "bridge", "veth")
 DEV = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 
 
@@ -77,6 +79,8 @@ def settle(modules: str, kept: list[str]) -> None:
     loader.write_text('#!/bin/sh\nPATH=/usr/sbin:/sbin:/usr/bin:/bin exec modprobe -d /run/uml "$@"\n')
     loader.chmod(0o755)
     Path("/proc/sys/kernel/modprobe").write_text(str(loader))
+    with suppress(OSError):  # what every lab needs; IPv6 before it can be switched off
+        subprocess.run([loader, "-a", *FIRST], check=False)
 
 
 def become(argv: list[str], python: str) -> None:

@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 import msgspec
 
 from labkit.errors import ClosedError
-from labkit.launch.launchers import Launcher
+from labkit.launch.machine import Launcher
 from labkit.model import events as ev
 from labkit.model import wire
 
@@ -53,10 +53,10 @@ class Connection:
         # the pipe open; it crosses into the new PID namespace as a file descriptor.
         watched = os.pidfd_open(os.getpid())
         try:
-            agent = [sys.executable, "-m", "labkit.agent", str(watched)]
+            agent = [sys.executable, "-m", "labkit.agent"]
             paths = [str(PACKAGE), os.environ.get("PYTHONPATH", "")]
             self.process = subprocess.Popen(
-                launcher.argv(agent),
+                launcher.argv(agent, watched),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -166,9 +166,13 @@ class Connection:
         # The agent ends with its input, all in its PID namespace with it, and unshare reaps it.
         with contextlib.suppress(OSError, ValueError):
             self._stdin.close()
-        last = threading.Timer(GRACE, self.process.kill)
+        last = threading.Timer(GRACE, self._kill)
         last.daemon = True
         last.start()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(PermissionError):  # sudo is root's; it ends with its command
+            self.process.kill()
 
     def _read(self) -> None:
         decoder = msgspec.json.Decoder(wire.Message)

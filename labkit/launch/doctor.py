@@ -9,7 +9,8 @@ import sys
 
 import msgspec
 
-from labkit.launch.launchers import LAUNCHERS, Launcher, Machine, Problem
+from labkit.launch.launchers import LAUNCHERS
+from labkit.launch.machine import Launcher, Machine, Problem
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):

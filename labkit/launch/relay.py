@@ -1,10 +1,12 @@
 """Runs a command inside a User Mode Linux, as if it ran here: same input, output and end.
 
-Two processes. The *guard* waits for the other and then kills whatever is left of the small
-Linux; the *relay* starts that and carries bytes between it and the notebook. Each ends all
-when the other dies, both end when the notebook kernel does, and a Linux whose serial line is
-hung up powers itself off. So no death of any of them leaves a process, and there is no file:
-UML unlinks its memory file as it makes it, and is given no place for its pid file and socket.
+Two processes. The *guard* starts the small Linux and, when the *relay* has ended, kills what is
+left of it. The relay carries bytes between it and the notebook; it ends with the notebook
+kernel, and when the guard dies it kills in its place. A Linux whose serial line is hung up, as
+by the death of both, powers itself off. So no death of any of them leaves a process.
+
+And there is no file: UML unlinks its memory file as it makes it, and is given no place for
+its pid file and socket.
 """
 
 from __future__ import annotations
@@ -36,101 +38,99 @@ KERNEL = (
 )
 """The kernel's command line; what a later kernel does not know it passes over."""
 NOISE = b"remove_umid_dir"
+LOST = 120
+"""The relay's exit status when the small Linux ended without a word."""
+
+
+def start(options: argparse.Namespace) -> subprocess.Popen[bytes]:
+    """The small Linux, leader of a process group with all of its processes in it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no file either
+    return subprocess.Popen(
+        [
+            options.kernel,
+            f"mem={options.memory}",
+            *KERNEL,
+            f'PYTHONPATH="{PACKAGE}"',
+            f'init="{sys.executable}"',
+            *("--", "-S", "-m", "labkit.agent.guest"),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0,
+        env={**os.environ, "TMPDIR": options.folder},
+    )
+
+
+def wish(options: argparse.Namespace) -> bytes:
+    """What process 1 inside is asked to do, as the first line that it gets."""
+    wanted = {
+        "argv": options.command,
+        "env": {k: v for k, v in os.environ.items() if k not in ("TMPDIR", "TMP", "TEMP")},
+        "cwd": os.getcwd(),
+        "python": sys.executable,
+        "path": [path for path in sys.path if path],
+        "kept": [sys.prefix, sys.base_prefix],
+        "modules": options.modules,
+    }
+    return json.dumps(wanted).encode() + b"\n"
 
 
 class Relay:
-    """The small Linux's process, and the two directions of its serial line."""
+    """Both directions of the serial line, and the console."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self._options = options
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no file either
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a panicking kernel's to its group
-        self._process = subprocess.Popen(
-            [
-                options.kernel,
-                f"mem={options.memory}",
-                *KERNEL,
-                f'PYTHONPATH="{PACKAGE}"',
-                f'init="{sys.executable}"',
-                *("--", "-S", "-m", "labkit.agent.guest"),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "TMPDIR": options.folder},
-        )
+    def __init__(self, linux: subprocess.Popen[bytes], first: bytes) -> None:
         self._line_in, self._line_out, self._console = (
             cast("IO[bytes]", stream).fileno()
-            for stream in (self._process.stdin, self._process.stdout, self._process.stderr)
+            for stream in (linux.stdin, linux.stdout, linux.stderr)
         )
-        self._input = bytearray(self._first())  # for the inside, not sent yet
+        self._input = bytearray(first)  # for the inside, not sent yet
         self._room = 0
         self._output = bytearray()  # for the notebook, not written yet
         self._rest = b""  # from END on, while its line is not whole
         self._status: int | None = None
 
-    def _first(self) -> bytes:
-        env = {k: v for k, v in os.environ.items() if k not in ("TMPDIR", "TMP", "TEMP")}
-        wanted = {
-            "argv": self._options.command,
-            "env": env,
-            "cwd": os.getcwd(),
-            "python": sys.executable,
-            "path": [path for path in sys.path if path],
-            "kept": [sys.prefix, sys.base_prefix],
-            "modules": self._options.modules,
-        }
-        return json.dumps(wanted).encode() + b"\n"
-
-    def run(self, guard: int) -> int:
-        """Carries bytes until the command has ended; its exit status."""
+    def run(self, guard: int, watch: int | None) -> int:
+        """Carries bytes until the command has ended, or the notebook kernel; the exit status."""
         os.set_blocking(1, False)
-        watched = {guard} if self._options.watch is None else {guard, self._options.watch}
-        try:
-            while True:
-                sources = {*watched, self._console}
-                if not self._output:
-                    if self._status is not None:
-                        return self._status
-                    sources.add(self._line_out)
-                if not self._input and self._options.watch is not None:
-                    sources.add(0)
-                ready, writable, _ = select.select(sources, {1} if self._output else (), ())
-                if watched.intersection(ready):
+        watched = {guard} if watch is None else {guard, watch}
+        while True:
+            sources = {*watched, self._console}
+            if not self._output:
+                if self._status is not None:
+                    return self._status
+                sources.add(self._line_out)
+            if not self._input and watch is not None:
+                sources.add(0)
+            ready, writable, _ = select.select(sources, {1} if self._output else (), ())
+            if watched.intersection(ready):
+                return 0
+            if self._console in ready:
+                self._listen()
+            if 0 in ready:
+                self._input += os.read(0, 1 << 16)
+                if not self._input:
                     return 0
-                if self._console in ready:
-                    self._listen()
-                if 0 in ready:
-                    self._input += os.read(0, 1 << 16)
-                    if not self._input:
-                        return 0
-                if self._line_out in ready:
-                    self._hear()
-                if writable:
-                    del self._output[: os.write(1, self._output)]
-                self._send()
-        except BrokenPipeError:  # by the notebook kernel's end, or by that of the Linux
-            pass
-        except EOFError:
-            pass
-        return self._lost()
+            if self._line_out in ready:
+                self._hear()
+            if writable:
+                del self._output[: os.write(1, self._output)]
+            self._send()
 
     def _hear(self) -> None:
-        """Takes in what came from inside. Raises EOFError when nothing is there any more."""
+        """Takes in what came from inside. Raises EOFError when there is nobody any more."""
         data = os.read(self._line_out, 1 << 16)
         if not data:
             raise EOFError
         if READY in data:
             self._room = WINDOW
         self._room += STEP * data.count(ACK)
-        data, _, end = (self._rest + data.translate(None, ACK + READY)).partition(END)
-        if not _:
+        data, mark, end = (self._rest + data.translate(None, ACK + READY)).partition(END)
+        if not mark or end.endswith(b"\n"):
             self._output += data
-        elif end.endswith(b"\n"):
-            self._output += data
-            self._status = int(end)
+            self._status = int(end) if mark else None
         else:
-            self._rest = data + _ + end
+            self._rest = data + mark + end
 
     def _send(self) -> None:
         """Sends what there is room for."""
@@ -140,7 +140,7 @@ class Relay:
             del self._input[:sent]
 
     def _listen(self) -> None:
-        """Passes on what the kernel's console shows: the command's errors, and a panic."""
+        """Passes on what the console shows: the command's errors, and the kernel's panic."""
         data = os.read(self._console, 1 << 16)
         if not data:
             raise EOFError
@@ -148,37 +148,49 @@ class Relay:
             if NOISE not in line:
                 os.write(2, line)
 
-    def _lost(self) -> int:
-        """Says how the small Linux died."""
+
+def relay(
+    linux: subprocess.Popen[bytes], first: bytes, guard: int, watch: int | None
+) -> NoReturn:
+    """The relay's process."""
+    status = LOST
+    relay = Relay(linux, first)
+    try:
+        status = relay.run(guard, watch)
+    except (EOFError, BrokenPipeError):  # by the Linux's end, or the notebook kernel's
         with suppress(EOFError, OSError):
             while True:
-                self._listen()
-        status = self._process.wait()
-        how = f"was killed by signal {-status}" if status < 0 else f"ended ({status})"
-        print(f"the small Linux (User Mode Linux) {how}", file=sys.stderr)
-        return 1
+                relay._listen()
+    finally:
+        with suppress(OSError):
+            os.killpg(linux.pid, signal.SIGKILL)
+        os._exit(status)
 
 
-def guard(relay: int) -> NoReturn:
-    """Waits for the relay's end, kills what it left, and ends as it did."""
+def guard(linux: subprocess.Popen[bytes], relay: int) -> int:
+    """Waits for the relay's end, kills what is left, and says how it was; the exit status."""
     null = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1):  # the relay's alone, so that the end of either is the notebook's to see
+    for fd in (0, 1):  # the relay's alone, so that its end is seen at the other end
         os.dup2(null, fd)
-    os.waitid(os.P_PID, relay, os.WEXITED | os.WNOWAIT)
-    with suppress(ProcessLookupError):
-        os.killpg(relay, signal.SIGKILL)
-    _, status = os.waitpid(relay, 0)
+    for stream in (linux.stdin, linux.stdout, linux.stderr):
+        cast("IO[bytes]", stream).close()
+    status = os.waitstatus_to_exitcode(os.waitpid(relay, 0)[1])
+    with suppress(OSError):
+        os.killpg(linux.pid, signal.SIGKILL)
+    end = linux.wait()
     with suppress(ChildProcessError):  # orphans of the small Linux, which come to the subreaper
         while True:
             os.wait()
-    code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        print(f"the relay was killed by signal {-code}", file=sys.stderr, flush=True)
-    os._exit(code if code >= 0 else 128 - code)
+    if status == LOST:
+        how = f"was killed by signal {-end}" if end < 0 else f"ended by itself ({end})"
+        print(f"the small Linux (User Mode Linux) {how}", file=sys.stderr)
+    elif status < 0:
+        print(f"its relay was killed by signal {-status}", file=sys.stderr)
+    return status if status >= 0 else 128 - status
 
 
-def main() -> None:
-    """Becomes guard and relay."""
+def main() -> int:
+    """Becomes guard and relay; the command's exit status."""
     parser = argparse.ArgumentParser(prog="labkit.launch.relay")
     parser.add_argument("--kernel", required=True)
     parser.add_argument("--modules", required=True)
@@ -189,12 +201,14 @@ def main() -> None:
     options = parser.parse_args()
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     reading, writing = os.pipe()
+    linux = start(options)
     pid = os.fork()
-    if pid:
-        os.close(reading)
-        os.setpgid(pid, pid)
-        guard(pid)
-    os.close(writing)
-    os.setpgid(0, 0)
-    status = Relay(options).run(reading)
-    os._exit(status)
+    if not pid:
+        os.close(writing)
+        relay(linux, wish(options), reading, options.watch)
+    os.close(reading)
+    return guard(linux, pid)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

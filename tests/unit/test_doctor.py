@@ -15,7 +15,7 @@ import pytest
 from labkit import __version__, cli
 from labkit.launch import doctor
 from labkit.launch.doctor import Check, Report, examine
-from labkit.launch.launchers import Machine
+from labkit.launch.machine import Machine
 
 
 class Fake(Machine):

@@ -8,9 +8,10 @@ import pytest
 
 from labkit.errors import LauncherError
 from labkit.launch import launchers
-from labkit.launch.launchers import LAUNCHERS, Machine, Problem, choose
+from labkit.launch.launchers import LAUNCHERS, choose
+from labkit.launch.machine import Machine, Problem
 
-ROOT, ROOTLESS = LAUNCHERS
+ROOT, ROOTLESS, SUDO, UML = LAUNCHERS
 ALL, NONE, DOCKER = "000001ffffffffff", "0000000000000000", "00000000a80425fb"
 DENIED = (1, "unshare: unshare failed: Operation not permitted")
 NO_MAP = (1, "unshare: write failed /proc/self/uid_map: Operation not permitted")
