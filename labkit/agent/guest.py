@@ -1,54 +1,59 @@
-"""Process 1 of a User Mode Linux: makes it habitable, runs one command, powers it off.
+"""Process 1 of a User Mode Linux: makes it habitable, and becomes the agent.
 
-The root file system is the machine's own, read-only (hostfs). The command comes over the
-serial line (see `labkit.model.serial`), which is its input and output from then on.
+The root file system is the machine's own, read-only (hostfs). A first message over the serial
+line says what to run; the line is its input and output (see `labkit.model.serial`). When it has
+ended, this Linux is powered off: the kernel panics when its process 1 returns.
 """
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
-import runpy
-import subprocess
 import sys
-import threading
-import traceback
 import tty
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from labkit.agent.syscalls import CLONE_NEWNS, CLONE_NEWPID, MS_BIND, mount, setns, unshare
+from labkit.agent.syscalls import MS_BIND, mount, power_off
 from labkit.model.serial import ACK, END, READY, STEP
 
-POWER_OFF = 0x4321FEDC  # reboot(2), LINUX_REBOOT_CMD_POWER_OFF
 OWN = ("/run", "/tmp", "/var/tmp", "/var/log", "/dev/shm")  # noqa: S108 (they are made here)
 """Folders that are empty and writable inside, in memory."""
 SIZE = "32m"
-FIRST = ("ipv6", "bridge", "veth")
 DEV = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
+FIRST = ("ipv6", "bridge", "veth")
+"""What every lab needs, and IPv6 before it can be switched off."""
+LOADER = "/run/uml/modprobe"
 
 
-class Line:
-    """The serial line, raw. What is read from it is acknowledged."""
-
-    def __init__(self, path: str = "/dev/ttyS0") -> None:
-        self.fd = os.open(path, os.O_RDWR | os.O_NOCTTY)
-        tty.setraw(self.fd)
-        self._read = 0
-        os.write(self.fd, READY)
-
-    def read(self) -> bytes:
-        """Some input; nothing when the other end is gone."""
+def feed(line: int, fd: int) -> None:
+    """Passes input on, and acknowledges it; when the other end is gone, all this is over."""
+    total = 0
+    while True:
         try:
-            data = os.read(self.fd, 4096)
+            data = os.read(line, 4096)
         except OSError:  # EIO: hung up
-            return b""
-        steps = (self._read + len(data)) // STEP - self._read // STEP
-        self._read += len(data)
-        os.write(self.fd, ACK * steps)
-        return data
+            data = b""
+        if not data:
+            power_off()
+        steps = (total + len(data)) // STEP - total // STEP
+        total += len(data)
+        os.write(line, ACK * steps)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+
+def receive() -> dict[str, Any]:
+    """The first message: its length in decimal and a line feed, then JSON."""
+    import json
+
+    head = b""
+    while not head.endswith(b"\n"):
+        head += os.read(0, 1)
+    length, data = int(head), b""
+    while len(data) < length:
+        data += os.read(0, length - len(data))
+    wanted: dict[str, Any] = json.loads(data)
+    return wanted
 
 
 def settle(modules: str, kept: list[str]) -> None:
@@ -56,18 +61,19 @@ def settle(modules: str, kept: list[str]) -> None:
 
     `kept` are folders that stay visible although a folder above them becomes empty.
     """
+    import subprocess
+
     held = {}
     for path in kept:
         if os.path.isdir(path) and path.startswith(tuple(f"{folder}/" for folder in OWN)):
             held[path] = os.open(path, os.O_PATH)
     mount("proc", "/proc", "proc")
-    with suppress(OSError):
-        mount("sysfs", "/sys", "sysfs")
+    mount("sysfs", "/sys", "sysfs")
     for name, target in DEV.items():
         os.symlink(target, f"/dev/{name}")
     os.mkdir("/dev/shm")  # noqa: S108
     for folder in OWN:
-        with suppress(OSError):  # not every machine has all of them
+        if os.path.isdir(folder):  # not every machine has all of them
             mount("tmpfs", folder, "tmpfs", options=f"size={SIZE},mode=1777")
     for path, fd in held.items():
         os.makedirs(path, exist_ok=True)
@@ -75,99 +81,65 @@ def settle(modules: str, kept: list[str]) -> None:
         os.close(fd)
     os.makedirs("/run/uml/lib")
     os.symlink(modules, "/run/uml/lib/modules")
-    loader = Path("/run/uml/modprobe")  # the kernel starts it when it lacks something
-    loader.write_text('#!/bin/sh\nPATH=/usr/sbin:/sbin:/usr/bin:/bin exec modprobe -d /run/uml "$@"\n')
-    loader.chmod(0o755)
-    Path("/proc/sys/kernel/modprobe").write_text(str(loader))
-    with suppress(OSError):  # what every lab needs; IPv6 before it can be switched off
-        subprocess.run([loader, "-a", *FIRST], check=False)
+    with open(LOADER, "w") as file:  # the kernel starts it when it lacks something
+        file.write('#!/bin/sh\nexec modprobe -d /run/uml "$@"\n')
+    os.chmod(LOADER, 0o755)
+    with open("/proc/sys/kernel/modprobe", "w") as file:
+        file.write(LOADER)
+    subprocess.run(["modprobe", "-d", "/run/uml", "-a", *FIRST], check=False)
 
 
-def become(argv: list[str], python: str) -> None:
-    """Runs the command in this process: Python's own `-m` without starting Python anew."""
-    if argv[:2] == [python, "-m"]:
-        sys.argv = argv[2:]
-        runpy.run_module(argv[2], run_name="__main__", alter_sys=True)
-    else:
-        os.execvp(argv[0], argv)
+def run(argv: list[str], python: str) -> int:
+    """Runs the command; its exit status. Python's own `-m` runs here, without another Python."""
+    import runpy
+    import subprocess
 
-
-def start(wanted: dict[str, Any], line: Line) -> tuple[int, int]:
-    """Starts the command as process 1 of a PID namespace; its pid, and where its input goes."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    unshare(CLONE_NEWPID)
-    pid = os.fork()
-    if pid:
-        setns(home, CLONE_NEWPID)  # else this process could start no thread
-        os.close(home)
-        os.close(reading)
-        return pid, writing
-    status = 1
+    if argv[:2] != [python, "-m"]:
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, check=False).returncode
+    sys.argv = argv[2:]
     try:
-        os.setsid()
-        unshare(CLONE_NEWNS)
-        mount("proc", "/proc", "proc")
-        os.dup2(reading, 0)
-        os.dup2(line.fd, 1)
-        for fd in (reading, writing, line.fd):
-            os.close(fd)
-        become(wanted["argv"], wanted["python"])
-        status = 0
+        runpy.run_module(argv[2], run_name="__main__", alter_sys=True)
     except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001 (said, and told by the exit status)
-        traceback.print_exc()
-    finally:
-        os._exit(status)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
-def feed(line: Line, data: bytes, fd: int) -> None:
-    """Passes input on to the command; when the other end is gone, so is all this."""
-    while True:
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(fd, view) :]
-            except BrokenPipeError:
-                break
-        data = line.read()
-        if not data:
-            power_off()
-
-
-def power_off() -> None:
-    """Ends this Linux at once."""
-    ctypes.CDLL(None).reboot(POWER_OFF)
+def begin() -> int:
+    """Splits off the feeder, then does as it is told; the exit status."""
+    line = os.open("/dev/ttyS0", os.O_RDWR | os.O_NOCTTY)
+    tty.setraw(line)
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    if not os.fork():
+        os.close(reading)
+        os.write(line, READY)
+        feed(line, writing)
+    os.dup2(reading, 0)
+    os.dup2(line, 1)
+    for fd in (reading, writing, line):
+        os.close(fd)
+    wanted = receive()
+    sys.path[:] = wanted["path"]
+    os.environ.clear()
+    os.environ.update(wanted["env"])
+    os.environ["PATH"] += ":/usr/sbin:/sbin:/usr/bin:/bin"
+    settle(wanted["modules"], [*wanted["path"], wanted["cwd"], *wanted["kept"]])
+    if os.path.isdir(wanted["cwd"]):
+        os.chdir(wanted["cwd"])
+    return run(wanted["argv"], wanted["python"])
 
 
 def main() -> None:
-    """Never returns: the kernel panics when its process 1 does."""
+    """Never returns."""
+    status = 1
     try:
-        line = Line()
-        data = b""
-        while b"\n" not in data:
-            data += line.read() or power_off() or b""
-        first, _, rest = data.partition(b"\n")
-        wanted = json.loads(first)
-        sys.path[:] = wanted["path"]
-        settle(wanted["modules"], [*wanted["path"], wanted["cwd"], *wanted["kept"]])
-        os.environ.clear()
-        os.environ.update(wanted["env"])
-        with suppress(OSError):
-            os.chdir(wanted["cwd"])
-        pid, fd = start(wanted, line)
-        threading.Thread(target=feed, args=(line, rest, fd), daemon=True).start()
-        while True:
-            ended, status = os.wait()
-            if ended == pid:
-                break
-        code = os.waitstatus_to_exitcode(status)
-        os.write(line.fd, END + b"%d\n" % code)
-        tty.tcdrain(line.fd)
+        status = begin()
     except BaseException:  # noqa: BLE001 (process 1 must not end by it)
+        import traceback
+
         traceback.print_exc()
     finally:
+        os.write(1, END + b"%d\n" % status)
+        tty.tcdrain(1)
         power_off()
 
 

@@ -63,7 +63,7 @@ def start(options: argparse.Namespace) -> subprocess.Popen[bytes]:
 
 
 def wish(options: argparse.Namespace) -> bytes:
-    """What process 1 inside is asked to do, as the first line that it gets."""
+    """What process 1 inside is asked to do: the first message that it gets."""
     wanted = {
         "argv": options.command,
         "env": {k: v for k, v in os.environ.items() if k not in ("TMPDIR", "TMP", "TEMP")},
@@ -73,7 +73,8 @@ def wish(options: argparse.Namespace) -> bytes:
         "kept": [sys.prefix, sys.base_prefix],
         "modules": options.modules,
     }
-    return json.dumps(wanted).encode() + b"\n"
+    data = json.dumps(wanted).encode()
+    return b"%d\n" % len(data) + data
 
 
 class Relay:
