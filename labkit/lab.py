@@ -15,6 +15,7 @@ from labkit import naming
 from labkit.errors import CommandError, KernelError, LabkitError
 from labkit.hosts import Host
 from labkit.launch import connection, launchers
+from labkit.launch.starting import starting
 from labkit.model import events as ev
 from labkit.model import operations as op
 from labkit.model import wire
@@ -61,7 +62,8 @@ class Lab:
         self._connection = connection.Connection(chosen, self.recording.append)
         _open[name] = self
         try:
-            self._request(wire.Hello)
+            with starting(chosen):
+                self._request(wire.Hello)
         except LabkitError:
             self.close()
             raise

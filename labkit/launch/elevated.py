@@ -20,7 +20,7 @@ def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if pid != "0":
         watched = os.pidfd_open(int(pid))
-        os.set_inheritable(watched, True)  # noqa: FBT003 (the argument has no name)
+        os.set_inheritable(watched, True)
         command.append(str(watched))
     os.execvp(command[0], command)  # noqa: S606 (becoming the command is the purpose)
 

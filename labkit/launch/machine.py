@@ -48,7 +48,7 @@ class Machine:
             return []
 
     def room(self, folder: str) -> tuple[int, bool] | None:
-        """The bytes free in a folder, and whether it is noexec; None if nothing can be put there."""
+        """The bytes free in a folder, and whether it is noexec; None if it is not ours to fill."""
         try:
             about = os.statvfs(folder)
         except OSError:

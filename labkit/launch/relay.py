@@ -37,7 +37,8 @@ KERNEL = (
     *("selinux=0", "audit=0"),
 )
 """The kernel's command line; what a later kernel does not know it passes over."""
-NOISE = b"remove_umid_dir"
+NOISE = (b"remove_umid_dir", b"reboot: ")
+PANIC = b"Kernel panic"
 LOST = 120
 """The relay's exit status when the small Linux ended without a word."""
 
@@ -85,18 +86,20 @@ class Relay:
             cast("IO[bytes]", stream).fileno()
             for stream in (linux.stdin, linux.stdout, linux.stderr)
         )
+        self._linux = os.pidfd_open(linux.pid)  # for helpers of a dead one hold its pipes open
         self._input = bytearray(first)  # for the inside, not sent yet
         self._room = 0
         self._output = bytearray()  # for the notebook, not written yet
         self._rest = b""  # from END on, while its line is not whole
         self._status: int | None = None
+        self.panic = b""
 
     def run(self, guard: int, watch: int | None) -> int:
         """Carries bytes until the command has ended, or the notebook kernel; the exit status."""
         os.set_blocking(1, False)
         watched = {guard} if watch is None else {guard, watch}
         while True:
-            sources = {*watched, self._console}
+            sources = {*watched, self._console, self._linux}
             if not self._output:
                 if self._status is not None:
                     return self._status
@@ -114,6 +117,8 @@ class Relay:
                     return 0
             if self._line_out in ready:
                 self._hear()
+            elif ready == [self._linux]:
+                raise EOFError
             if writable:
                 del self._output[: os.write(1, self._output)]
             self._send()
@@ -146,13 +151,13 @@ class Relay:
         if not data:
             raise EOFError
         for line in data.replace(b"\r", b"").splitlines(keepends=True):
-            if NOISE not in line:
+            if PANIC in line:
+                self.panic = line.strip()
+            elif not any(noise in line for noise in NOISE):
                 os.write(2, line)
 
 
-def relay(
-    linux: subprocess.Popen[bytes], first: bytes, guard: int, watch: int | None
-) -> NoReturn:
+def relay(linux: subprocess.Popen[bytes], first: bytes, guard: int, watch: int | None) -> NoReturn:
     """The relay's process."""
     status = LOST
     relay = Relay(linux, first)
@@ -160,8 +165,11 @@ def relay(
         status = relay.run(guard, watch)
     except (EOFError, BrokenPipeError):  # by the Linux's end, or the notebook kernel's
         with suppress(EOFError, OSError):
+            os.set_blocking(relay._console, False)
             while True:
                 relay._listen()
+        if relay.panic:
+            os.write(2, relay.panic + b"; ")  # and the guard goes on
     finally:
         with suppress(OSError):
             os.killpg(linux.pid, signal.SIGKILL)

@@ -18,7 +18,9 @@ SLACK = 32
 MODULES = "/usr/lib/uml/modules"
 INSTALL = "sudo apt-get install user-mode-linux"
 PACKAGE = Path(__file__).resolve().parents[2]
-RELAY = "import sys; sys.path.insert(0, {!r}); from labkit.launch.relay import main; sys.exit(main())"
+RELAY = (
+    "import sys; sys.path.insert(0, {!r}); from labkit.launch.relay import main; sys.exit(main())"
+)
 NOWHERE = "/proc"  # a folder in which nothing can be made: UML then ends after its checks
 
 

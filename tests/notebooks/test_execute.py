@@ -12,7 +12,7 @@ from labkit.launch.launchers import LAUNCHERS
 from labkit.lessons.build import NOTEBOOKS
 
 
-@pytest.mark.parametrize("launcher", ["root", "rootless"])
+@pytest.mark.parametrize("launcher", [launcher.name for launcher in LAUNCHERS])
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda p: p.stem)
 def test_runs_from_top_to_bottom(path: Path, launcher: str, monkeypatch):
     problem = next(one for one in LAUNCHERS if one.name == launcher).probe()
