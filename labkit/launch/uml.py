@@ -34,7 +34,7 @@ class Uml(Launcher):
     def argv(self, command: list[str], watched: int | None = None) -> list[str]:
         machine = Machine()
         options = {
-            "kernel": _kernel(machine) or "linux.uml",
+            "kernel": machine.which("linux.uml") or "linux.uml",
             "modules": MODULES,
             "memory": f"{MEMORY}M",
             "folder": _folder(machine) or "/tmp",  # noqa: S108 (its file has no name there)
@@ -48,9 +48,17 @@ class Uml(Launcher):
         problem = no_linux(machine)
         if problem is not None:
             return problem
-        kernel = _kernel(machine)
+        if machine.processor not in ("x86_64", "AMD64"):
+            return Problem(
+                f"User Mode Linux exists for x86-64 alone, and this is {machine.processor}.",
+                "Use another launcher, or a machine or virtual machine of that kind.",
+            )
+        kernel = machine.which("linux.uml")
         if kernel is None:
-            return _no_kernel(machine)
+            return Problem(
+                "User Mode Linux (the program linux.uml) is not installed.",
+                f"On Debian and Ubuntu: {INSTALL}",
+            )
         if machine.which("modprobe") is None:
             return Problem(
                 "The program modprobe is not installed, by which its kernel loads modules.",
@@ -81,20 +89,6 @@ class Uml(Launcher):
         script = f'TMPDIR={NOWHERE} exec "$0" >&2'
         _, words = machine.attempt(["sh", "-c", script, kernel])
         return None if "advanced syscall emulation" in words else _no_ptrace(machine, words)
-
-
-def _kernel(machine: Machine) -> str | None:
-    return machine.which("linux.uml")
-
-
-def _no_kernel(machine: Machine) -> Problem:
-    where = "It exists for x86-64 alone; "
-    if machine.processor in ("x86_64", "AMD64"):
-        where = ""
-    return Problem(
-        "User Mode Linux (the program linux.uml) is not installed.",
-        f"{where}on Debian and Ubuntu: {INSTALL}",
-    )
 
 
 def _folder(machine: Machine) -> str | None:

@@ -180,8 +180,8 @@ SITUATIONS = {
     "no uml": (*uml(missing=["linux.uml"]), "not installed", "apt-get install user-mode-linux"),
     "uml on arm": (
         *uml(missing=["linux.uml"], processor="aarch64"),
-        "not installed",
-        "x86-64 alone",
+        "for x86-64 alone, and this is aarch64",
+        "another launcher",
     ),
     "uml without kmod": (*uml(missing=["modprobe"]), "modprobe", "apt-get install kmod"),
     "uml does not run": (
