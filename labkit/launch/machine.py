@@ -145,13 +145,15 @@ def no_linux(machine: Machine) -> Problem | None:
     if not machine.system.startswith("linux"):
         name = {"darwin": "macOS", "win32": "Windows"}.get(machine.system, machine.system)
         where = {
-            "macOS": "in a virtual machine or container with Linux: brew install lima && "
-            "limactl start, or Docker Desktop",
-            "Windows": "in WSL 2: wsl --install (in a terminal of an administrator)",
+            "macOS": "in a virtual machine with Linux: brew install lima && limactl start && lima; "
+            "then there, in this project's folder: make lab",
+            "Windows": "in WSL 2: wsl --install (in a terminal of an administrator); then in its "
+            "Ubuntu, in this project's folder: make lab",
         }.get(name, "on a machine or virtual machine with Linux")
         return Problem(
             f"This is {name}, and network namespaces are part of the Linux kernel.",
-            f"Run it {where}.",
+            f"Run it {where}. Without installing anything: Binder or GitHub Codespaces "
+            "(docs/where-it-runs.md).",
         )
     if "-Microsoft" in (machine.read("/proc/sys/kernel/osrelease") or ""):
         return Problem(

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-NOTEBOOK = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("01-*.ipynb"))[0]
+NOTEBOOK = min((Path(__file__).resolve().parents[2] / "notebooks").glob("01-*.ipynb"))
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
