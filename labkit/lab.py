@@ -52,7 +52,7 @@ class Lab:
             _open.pop(name).close(reason="a new lab of that name replaced it")
         chosen = launchers.choose(launcher)
         self.launcher = chosen.name
-        self.recording = Recording(name)
+        self.recording = Recording(name, launcher=chosen.name)
         self.machine = Host(self, MACHINE, MACHINE)
         self._hosts: dict[str, Host] = {MACHINE: self.machine}
         self._bridges: dict[str, Bridge] = {}

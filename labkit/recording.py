@@ -27,9 +27,10 @@ class Recording:
     `live` says which: a recording that was loaded shows its end and marks itself recorded.
     """
 
-    def __init__(self, name: str = "lab", *, live: bool = True) -> None:
+    def __init__(self, name: str = "lab", *, live: bool = True, launcher: str = "") -> None:
         self.name = name
         self.live = live
+        self.launcher = launcher  # by which a live lab runs
         self.events: list[Event] = []
         self._times: list[int] = []
         self._now = State()

@@ -112,7 +112,8 @@ def begin() -> int:
     line = os.open("/dev/ttyS0", os.O_RDWR | os.O_NOCTTY)
     tty.setraw(line)
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    if not os.fork():
+    feeder = os.fork()
+    if not feeder:
         os.close(reading)
         os.write(line, READY)
         feed(line, writing)
@@ -126,6 +127,8 @@ def begin() -> int:
     os.environ.update(wanted["env"])
     os.environ["PATH"] += ":/usr/sbin:/sbin:/usr/bin:/bin"
     settle(wanted["modules"], [*wanted["path"], wanted["cwd"], *wanted["kept"]])
+    with open(f"/proc/{feeder}/oom_score_adj", "w") as file:
+        file.write("-1000")  # when memory runs out, it is not the line that is cut
     if os.path.isdir(wanted["cwd"]):
         os.chdir(wanted["cwd"])
     return run(wanted["argv"], wanted["python"])

@@ -91,6 +91,7 @@ class LiveView(anywidget.AnyWidget):
         status = {
             "name": self.recording.name,
             "recorded": not self.recording.live,
+            "launcher": self.recording.launcher,
             "closed": state.closed,
             "lost": state.lost,
             "error": "",

@@ -17,9 +17,10 @@ say() { printf '%s  %s\n' "$(date +%T)" "$*" >&2; }
 
 inside() { # as repo2docker's user, in the clean Debian, with this machine's package indexes
     chroot "$root" setpriv --reuid=1000 --regid=1000 --clear-groups env -i HOME=/home/jovyan \
-        PATH=/srv/venv/bin:/usr/bin:/bin "$@"
+        PATH=/srv/venv/bin:/usr/bin:/bin ${certificate:+PIP_CERT=/srv/certificates.crt} "$@"
 }
 
+certificate=${PIP_CERT:-} # of a package index inside a company, say
 if [ ! -e "$folder/base" ]; then
     say "the base: a clean Debian"
     debootstrap --variant=minbase bookworm "$root" ${MIRROR:-} >"$folder/log" || { tail "$folder/log" >&2; exit 1; }
@@ -38,6 +39,7 @@ packages=$(sed 's/#.*//' binder/apt.txt)
 # shellcheck disable=SC2086 # a list
 chroot "$root" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $packages \
     >"$folder/log" 2>&1 || { tail "$folder/log" >&2; exit 1; }
+[ -z "$certificate" ] || cp -L "$certificate" "$root/srv/certificates.crt"
 say "the repository, as its user's"
 rm -rf "$root/home/jovyan/lab"
 mkdir "$root/home/jovyan/lab"

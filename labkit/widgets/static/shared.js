@@ -119,7 +119,10 @@ function frame(model, el, what) {
     root.classList.toggle("lk-ended", Boolean(s.closed) && !s.recorded);
     root.classList.toggle("lk-gone", gone);
     const kind = s.recorded ? "recorded" : s.closed ? "ended" : gone ? "disconnected" : "live";
-    if (badge.dataset.kind !== kind) badge.dataset.kind = badge.textContent = kind;
+    if (badge.dataset.kind !== kind) {
+      badge.dataset.kind = kind;
+      badge.textContent = kind === "live" && s.launcher ? `live, ${s.launcher}` : kind;
+    }
     const notes = [];
     if (s.error) notes.push(s.error);
     if (gone) notes.push("The notebook kernel has stopped or restarted. Run the cell again.");
