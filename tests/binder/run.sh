@@ -5,6 +5,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 for folder in /run /var/lib/containerd; do
+    mkdir -p "$folder"
     mount -t tmpfs none "$folder"
 done
 store=$(dirname "$1")/docker

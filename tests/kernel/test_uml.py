@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,11 +67,13 @@ def test_its_own_tmp_and_run(lab: Lab):
 
 def open_for_writing(pid: int) -> list[str]:
     """The files that a process has open for writing, as /proc names them."""
-    return [
-        os.readlink(f"/proc/{pid}/fd/{fd}")
-        for fd in os.listdir(f"/proc/{pid}/fd")
-        if int(Path(f"/proc/{pid}/fdinfo/{fd}").read_text().split("flags:")[1].split()[0], 8) & 3
-    ]
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            about = Path(f"/proc/{pid}/fdinfo/{fd}").read_text()
+            if int(about.split("flags:")[1].split()[0], 8) & 3:
+                found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return found
 
 
 def test_nothing_is_left(uml: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
