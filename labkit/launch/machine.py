@@ -16,6 +16,10 @@ CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_ADMIN": 21}
 """What a lab needs where no user namespace gives it: `capabilities(7)`, linux/capability.h."""
 
 
+PATIENCE = 20
+"""Seconds in which a quick command must have ended; many, for a machine with much to do."""
+
+
 class Problem(msgspec.Struct, frozen=True):
     """Why something cannot be used here, and the exact remedy."""
 
@@ -80,9 +84,11 @@ class Machine:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 env={**os.environ, "LC_ALL": "C"},
-                timeout=10,
+                timeout=PATIENCE,
                 check=False,
             )
+        except subprocess.TimeoutExpired:
+            return 126, f"no answer within {PATIENCE} s"
         except (OSError, subprocess.SubprocessError) as error:
             return 126, str(error)
         return done.returncode, done.stderr.decode(errors="replace").strip()
