@@ -22,6 +22,8 @@ SIZE = "32m"
 DEV = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 FIRST = ("ipv6", "bridge", "veth")
 """What every lab needs, and IPv6 before it can be switched off."""
+LEGACY, NFT = "/usr/sbin/xtables-legacy-multi", "/usr/sbin/xtables-nft-multi"
+"""Debian's iptables in two kinds: its small Linux has no nf_tables for IPv4, but the older kind."""
 HOME = "/dev/uml"  # not below /run, which the agent makes its own
 LOADER = f"{HOME}/modprobe"
 
@@ -81,6 +83,8 @@ def settle(modules: str, kept: list[str]) -> None:
         os.makedirs(path, exist_ok=True)
         mount(f"/proc/self/fd/{fd}", path, flags=MS_BIND)
         os.close(fd)
+    if os.path.exists(LEGACY) and os.path.exists(NFT):
+        mount(LEGACY, NFT, flags=MS_BIND)
     os.makedirs(f"{HOME}/lib")
     os.symlink(modules, f"{HOME}/lib/modules")
     os.environ["MODPROBE_OPTIONS"] = f"-d {HOME}"  # for a learner's own modprobe

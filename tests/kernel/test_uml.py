@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,6 +169,9 @@ def test_modules_load_by_themselves(lab: Lab):
         "modprobe dummy",
     ):
         assert h.run(command), command
+    if shutil.which("iptables", path="/usr/sbin:/sbin"):  # the lab does without
+        assert h.run("iptables -w -t nat -A POSTROUTING -j MASQUERADE")
+        assert "MASQUERADE" in h.run("iptables -w -t nat -S").stdout
 
 
 FIRST_LAB = """
