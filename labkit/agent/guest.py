@@ -129,7 +129,7 @@ def begin() -> int:
     sys.path[:] = wanted["path"]
     os.environ.clear()
     os.environ.update(wanted["env"])
-    os.environ["PATH"] += ":/usr/sbin:/sbin:/usr/bin:/bin"
+    os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin"
     settle(wanted["modules"], [*wanted["path"], wanted["cwd"], *wanted["kept"]])
     with open(f"/proc/{feeder}/oom_score_adj", "w") as file:
         file.write("-1000")  # when memory runs out, it is not the line that is cut
