@@ -16,7 +16,7 @@ if [ "$(awk '$1 == "memory" { print $2 }' /proc/cgroups)" = 0 ]; then
     mount -t cgroup2 none /sys/fs/cgroup
 else # the older kind: else Docker could not limit the memory
     mount -t tmpfs none /sys/fs/cgroup
-    for controller in $(awk '$2 > 0 { print $1 }' /proc/cgroups); do
+    for controller in $(awk '$2 ~ /^[1-9]/ { print $1 }' /proc/cgroups); do
         mkdir "/sys/fs/cgroup/$controller"
         mount -t cgroup -o "$controller" none "/sys/fs/cgroup/$controller"
     done
