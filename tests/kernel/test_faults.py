@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from labkit import Lab, LabkitError
 from labkit.errors import ClosedError, CommandError, KernelError
-from tests.kernel.conftest import Scene, ask, wait_for
+from tests.kernel.conftest import BY_NAME, Scene, ask, wait_for
 
 
 def whole(lab: Lab) -> str:
@@ -255,3 +258,35 @@ def test_the_agent_killed(scene: Scene):
         scene.nginx1.ping(scene.nginx2)
     with Lab("test", launcher=scene.lab.launcher) as again:
         assert again.host("nginx-1").run("true")
+
+
+FULL_DISK = """
+import os, sys
+from labkit import LabkitError, Recording
+from labkit.model import events as ev
+recording = Recording("full")
+for index in range(2000):
+    recording.append(ev.ProcessStarted(at=index, netns="machine", job=index, host="h", command=os.urandom(64).hex()))
+try:
+    recording.save(sys.argv[1] + "/full.labkit")
+except LabkitError as error:
+    print(error)
+print(os.listdir(sys.argv[1]))
+"""
+
+
+def test_a_full_disk_leaves_no_half_recording(launcher: str, tmp_path: Path):
+    if launcher == "uml":
+        tmp_path = Path("/tmp")
+    script = f'mount -t tmpfs -o size=16k none {tmp_path} && exec "$@"'
+    argv = ["sh", "-c", script, "sh", sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    done = subprocess.run(
+        BY_NAME[launcher].argv(argv),
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "could not be saved" in done.stdout, done.stderr
+    assert "No space left on device" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
