@@ -70,8 +70,12 @@ class Connection:
             "tuple[IO[bytes], IO[bytes], IO[bytes]]",
             (self.process.stdin, self.process.stdout, self.process.stderr),
         )
-        for target in (self._read, self._read_errors):
-            threading.Thread(target=target, name=f"labkit {target.__name__}", daemon=True).start()
+        self._readers = [
+            threading.Thread(target=target, name=f"labkit {target.__name__}", daemon=True)
+            for target in (self._read, self._read_errors)
+        ]
+        for reader in self._readers:
+            reader.start()
 
     def request(self, kind: type[wire.Request], **fields: Any) -> Any:
         """Sends a request and waits for its reply's result.
@@ -193,6 +197,7 @@ class Connection:
         with contextlib.suppress(OSError):  # what could not be delivered any more
             self._stdin.close()
         status = self.process.wait()
+        self._readers[1].join(GRACE)  # its last words may be on their way
         with self._lock:
             if self.closed is None:
                 words = self._errors.decode(errors="replace").strip().rsplit("\n", 1)[-1]

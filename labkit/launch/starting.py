@@ -31,7 +31,7 @@ def starting(launcher: Launcher) -> Iterator[None]:
 
     ticker = threading.Thread(target=tick, name="labkit starting", daemon=True)
     if shown:
-        print(f"{launcher.patience} ", end="", flush=True)
+        print(launcher.patience, end="", flush=True)
         ticker.start()
     outcome = "did not start"
     try:
