@@ -216,3 +216,25 @@ def test_without_any_right_it_is_chosen_by_itself(uml: str):
         pytest.skip("this Python is of no use to a user without rights")
     done = run(FIRST_LAB)
     assert done.stdout.strip() == "uml True", done.stderr
+
+
+def test_a_project_below_tmp_in_a_folder_with_a_space(uml: str, tmp_path: Path):
+    """It stays visible, though the folder above it is the small Linux's own, and read-only."""
+    project = tmp_path / "my project"
+    shutil.copytree(Path(__file__).resolve().parents[2] / "labkit", project / "labkit")
+    code = """
+import labkit
+lab = labkit.Lab("there", launcher="uml")
+print(labkit.__file__, lab.machine.run("pwd; touch new"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(project)},
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.startswith(f"{project}/labkit/__init__.py {project}\n"), done.stderr
+    assert "Read-only file system" in done.stdout
