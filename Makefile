@@ -2,6 +2,7 @@
 # make setup    only install what is missing   make bench    measure, beside peers
 #
 # make lint, test-unit, test-kernel, test-notebooks, test-browser    one layer of the tests
+# make chaos, class, soak    long forms: attacks, thirty students at once, minutes of traffic
 # make notebooks    build the notebooks from notebooks/source
 # make lock         bring the locked versions up to date
 # make clean        remove .venv and the caches
@@ -11,14 +12,14 @@ VENV ?= .venv
 PYTHON := "$(VENV)/bin/python"
 # Where setup puts Chromium if the system has none. Only for the tests.
 test test-browser: export PATH := $(PATH):$(abspath $(VENV))/bin
-NOTEBOOK := notebooks/01-containers-on-one-bridge.ipynb
+NOTEBOOK := notebooks/00-start-here.ipynb
 # Loopback and a token are JupyterLab's defaults: ARGS="--ip 0.0.0.0" is for a classroom's server.
 ARGS ?=
 LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root) $(if $(DISPLAY)$(WAYLAND_DISPLAY),,--no-browser)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test lab test lint test-unit test-kernel test-notebooks test-browser \
-	test-docker test-binder notebooks bench lock clean
+.PHONY: help setup setup-test lab test lint test-unit test-kernel test-notebooks test-browser test-chaos \
+	test-docker test-binder chaos class soak notebooks bench lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
@@ -39,9 +40,9 @@ lint: setup-test
 	@$(PYTHON) -m mypy
 
 test: lint
-	@$(PYTHON) -m pytest tests/unit tests/kernel tests/notebooks tests/browser
+	@$(PYTHON) -m pytest tests/unit tests/kernel tests/notebooks tests/browser tests/chaos
 
-test-unit test-kernel test-notebooks test-browser: setup-test
+test-unit test-kernel test-notebooks test-browser test-chaos: setup-test
 	@$(PYTHON) -m pytest tests/$(@:test-%=%)
 
 # The comparison with a real Docker, whose daemon runs in namespaces of its own. Needs root and dockerd.
@@ -53,6 +54,21 @@ test-docker: setup-test
 BINDER_FOLDER ?= /var/tmp/labkit-binder
 test-binder:
 	@tests/binder/build.sh "$(BINDER_FOLDER)"
+
+# Hundreds of random moments instead of a few. LABKIT_CHAOS_SEED repeats a run.
+chaos: export LABKIT_CHAOS ?= 20
+chaos: setup-test
+	@$(PYTHON) -m pytest tests/chaos -s
+
+# Thirty notebook kernels, each with its own lab: STUDENTS=10 for fewer.
+STUDENTS ?= 30
+class: setup-test
+	@$(PYTHON) -m bench.classroom $(STUDENTS)
+
+# An idle lab's cost, then steady traffic: MINUTES=180 for the whole three hours.
+MINUTES ?= 5
+soak: setup-test
+	@$(PYTHON) -m bench.soak $(MINUTES)
 
 notebooks: setup-test
 	@$(PYTHON) -m labkit.lessons.build

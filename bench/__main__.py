@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from bench import paint, subjects
+from bench import history, paint, subjects
 from bench.kernel import Canary
 from bench.report import Report
 from bench.subjects import Run, Subject
@@ -43,6 +43,8 @@ def main() -> None:
                 networks(report, canary, floor, count, rounds, slow)
     finally:
         canary.close()
+    for hosts in (2, 100):
+        recordings(report, hosts, 3 if options.quick else 7)
     for hosts in (2, 100):
         views(report, hosts, 40 if options.quick else 120)
     if options.json:
@@ -121,6 +123,17 @@ def views(report: Report, hosts: int, changes: int) -> None:
         report.add(f"{words}, {hosts} hosts, median", statistics.median(times), "ms")
         high = statistics.quantiles(times, n=20)[18]
         report.add(f"{words}, {hosts} hosts, 95th", high, "ms")
+
+
+def recordings(report: Report, hosts: int, rounds: int) -> None:
+    """A recording of 100,000 events: it grows, loads, and is scrubbed."""
+    found = history.measured(hosts, rounds)
+    what = f"100,000 events, {hosts} hosts"
+    report.add(f"log: frames taken, {hosts} hosts", found["frames"], "/s")
+    report.add(f"load {what}", found["load"], "s")
+    report.add(f"size of {what}", found["size"], "MB")
+    report.add(f"state at an instant, {hosts} hosts", found["state"] * 1000, "ms")
+    report.add(f"timeline at an instant, {hosts} hosts", found["shown"] * 1000, "ms")
 
 
 def middle(runs: list[Run], key: str) -> float:

@@ -18,7 +18,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.browser.conftest import FLAGS, Jupyter, open_notebook
 
-NOTEBOOK = "01-containers-on-one-bridge.ipynb"
+NOTEBOOK = "00-start-here.ipynb"
 BUILD = """
 from labkit import Lab
 lab = Lab("paint")

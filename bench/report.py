@@ -17,10 +17,21 @@ LIMITS = {
     "close, 100 hosts": 0.05,
     "close, 1000 hosts": 0.05,
     "agent's memory (RSS), 10 hosts": 40,
+    "load 100,000 events, 2 hosts": 1,
+    "load 100,000 events, 100 hosts": 1,
+    "state at an instant, 2 hosts": 33,
+    "state at an instant, 100 hosts": 33,
+    "timeline at an instant, 2 hosts": 33,
+    "timeline at an instant, 100 hosts": 33,
+    "first journey of a session": 50,
+    "journey of a cold ping, 95th": 50,
+    "journey of a warm ping, 95th": 50,
     "event to pixel, 2 hosts, 95th": 50,
     "event to pixel, 100 hosts, 95th": 50,
 }
 """The most that a row may be, in its unit."""
+LEAST = {("frames a second without loss", "tcpdump"): 0.5}
+"""The least that a row must be of a peer's: where more is better."""
 RATIOS = {("build, 100 hosts", "C"): 1.3, ("build, 100 hosts", "Mininet"): 0.1}
 """The most that a row may be of a peer's."""
 
@@ -45,19 +56,30 @@ class Row:
     @property
     def limit(self) -> float | None:
         """The goal: of the ratio where there is a peer, else of the figure."""
-        return RATIOS.get((self.what, self.peer)) if self.peer else LIMITS.get(self.what)
+        if not self.peer:
+            return LIMITS.get(self.what)
+        return LEAST.get((self.what, self.peer), RATIOS.get((self.what, self.peer)))
+
+    @property
+    def is_least(self) -> bool:
+        """Whether the goal is a lower bound."""
+        return (self.what, self.peer) in LEAST
 
     @property
     def met(self) -> bool | None:
         if self.limit is None:
             return None
         measured = self.ratio if self.peer else self.ours
-        return measured is not None and measured <= self.limit
+        if measured is None:
+            return False
+        return measured >= self.limit if self.is_least else measured <= self.limit
 
     def cells(self) -> tuple[str, ...]:
         goal = ""
         if self.limit is not None:
-            goal = f"≤ {self.limit:g} " + (f"of {self.peer}" if self.peer else self.unit)
+            goal = f"{'≥' if self.is_least else '≤'} {self.limit:g} " + (
+                f"of {self.peer}" if self.peer else self.unit
+            )
         return (
             self.what,
             _figure(self.ours, self.unit),
@@ -71,6 +93,8 @@ class Row:
 def _figure(value: float, unit: str) -> str:
     if unit == "s":
         return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
+    if unit == "/s":
+        return f"{value:,.0f}/s"
     return f"{value:.2f} {unit}" if value < 10 else f"{value:.1f} {unit}"
 
 

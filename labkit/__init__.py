@@ -14,12 +14,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labkit.errors import LabkitError
     from labkit.lab import Lab
+    from labkit.lessons.exercise import check, hint, solution
+    from labkit.lessons.predict import predict
+    from labkit.lessons.progress import progress
     from labkit.recording import Recording
 
 __version__ = "0.1.0"
-__all__ = ["Lab", "LabkitError", "Recording", "__version__"]
+__all__ = [
+    "Lab",
+    "LabkitError",
+    "Recording",
+    "__version__",
+    "check",
+    "hint",
+    "predict",
+    "progress",
+    "solution",
+]
 
-_HOME = {"Lab": "labkit.lab", "LabkitError": "labkit.errors", "Recording": "labkit.recording"}
+_HOME = {
+    "Lab": "labkit.lab",
+    "LabkitError": "labkit.errors",
+    "Recording": "labkit.recording",
+    "check": "labkit.lessons.exercise",
+    "hint": "labkit.lessons.exercise",
+    "predict": "labkit.lessons.predict",
+    "progress": "labkit.lessons.progress",
+    "solution": "labkit.lessons.exercise",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -31,6 +53,13 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """``%load_ext labkit``: the magics before there is a lab, which brings them along."""
+    from labkit.lessons.magics import register
+
+    register(shell)
 
 
 def __dir__() -> list[str]:

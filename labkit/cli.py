@@ -1,4 +1,4 @@
-"""The command line: ``labkit doctor``, ``labkit lab``."""
+"""The command line: ``labkit doctor``, ``labkit lab``, ``labkit shell``."""
 
 from __future__ import annotations
 
@@ -48,6 +48,13 @@ def lab(arguments: argparse.Namespace) -> int:
     return os.execv(argv[0], argv)  # noqa: S606 (becoming JupyterLab is the purpose)
 
 
+def shell(arguments: argparse.Namespace) -> int:
+    """Opens a terminal inside a host of a running lab, or lists the labs and their hosts."""
+    from labkit.lessons.shell import enter
+
+    return enter(arguments.host)
+
+
 def find_notebooks() -> Path | None:
     """The folder of the notebooks: here, or beside the package."""
     for parent in (Path.cwd(), Path(__file__).resolve().parent.parent):
@@ -70,7 +77,19 @@ def _add_lab(commands: Any) -> None:
     parser.set_defaults(run=lab, passes_on=True)
 
 
-COMMANDS = (_add_doctor, _add_lab)
+def _add_shell(commands: Any) -> None:
+    parser = commands.add_parser(
+        "shell", help="a terminal inside a host of a lab that is running; without a host: which"
+    )
+    parser.add_argument(
+        "host",
+        nargs="?",
+        help="nginx-1, say, or docker0/nginx-1: lab (or the notebook kernel's process id) and host",
+    )
+    parser.set_defaults(run=shell)
+
+
+COMMANDS = (_add_doctor, _add_lab, _add_shell)
 """Each adds a subcommand, whose `run` takes the arguments and returns the exit status."""
 
 

@@ -7,8 +7,8 @@ import ipaddress
 import itertools
 import math
 import re
-import shlex
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +20,7 @@ from labkit.model import wire
 from labkit.model.values import Interface, Neighbour, Route, Table
 
 if TYPE_CHECKING:
+    from labkit.journey import Journey
     from labkit.lab import Lab
 
 TIMEOUT = 60.0
@@ -86,10 +87,18 @@ class Job:
 class Ping:
     """What a real `ping` reported. True when every request was answered."""
 
-    def __init__(self, source: str, target: str, output: str) -> None:
+    def __init__(
+        self,
+        source: str,
+        target: str,
+        output: str,
+        tell: Callable[[Ping], Journey],
+    ) -> None:
         self.source = source
         self.target = target
         self.output = output
+        self._tell = tell
+        self._journey: Journey | None = None
         counts = re.search(r"(\d+) packets transmitted, (\d+) (?:packets )?received", output)
         self.sent = int(counts[1]) if counts else 0
         self.received = int(counts[2]) if counts else 0
@@ -97,6 +106,13 @@ class Ping:
 
     def __bool__(self) -> bool:
         return 0 < self.sent <= self.received
+
+    @property
+    def journey(self) -> Journey:
+        """What happened to its packets, step by step, each with its evidence."""
+        if self._journey is None:
+            self._journey = self._tell(self)
+        return self._journey
 
     def __repr__(self) -> str:
         if not self.sent:
@@ -175,22 +191,29 @@ class Host:
         interface: str | None,
     ) -> op.AddRoute | op.RemoveRoute:
         self._check()
-        if destination != "default":
+        if not (isinstance(destination, str) and destination == "default"):
             try:
-                destination = str(ipaddress.ip_network(str(destination), strict=False))
+                destination = str(
+                    ipaddress.ip_network(naming.address_text(destination), strict=False)
+                )
             except ValueError:
                 raise LabkitError(
-                    f"{destination!r} is not a destination for a route.",
+                    f"{naming.shown(destination)} is not a destination for a route.",
                     hint='Write "default" or a network like "10.1.0.0/16".',
                 ) from None
         if via is not None:
             try:
-                via = str(ipaddress.ip_address(str(via)))
+                via = str(ipaddress.ip_address(naming.address_text(via)))
             except ValueError:
                 raise LabkitError(
-                    f"{via!r} is not a gateway's address.",
+                    f"{naming.shown(via)} is not a gateway's address.",
                     hint="Write the address of the next hop, without a prefix: 172.17.0.1.",
                 ) from None
+        if interface is not None and not (naming.is_text(interface) and interface):
+            raise LabkitError(
+                f"{naming.shown(interface)} is not the name of an interface.",
+                hint="Name one of the host's: see host.interfaces.",
+            )
         if via is None and interface is None:
             raise LabkitError(
                 f"A route to {destination} needs a way: a gateway or an interface.",
@@ -211,7 +234,7 @@ class Host:
         A failing command is no error: see `Result.exit_code`. Raises CommandError when it is
         not found or has not ended after `timeout` seconds (it is then killed, with its children).
         """
-        argv, text = _argv(command)
+        argv, text = naming.check_command(command)
         if timeout is not None:
             naming.check_number(timeout, "timeout", 0.001, 1e6)
         got = self.lab._spawn(self, argv, timeout=timeout)
@@ -235,27 +258,33 @@ class Host:
 
     def start(self, command: str | list[str]) -> Job:
         """Starts a command in the host and lets it run. Raises CommandError."""
-        argv, text = _argv(command)
+        argv, text = naming.check_command(command)
         return Job(self, self.lab._spawn(self, argv, wait=False).job, text)
 
     def ping(self, target: Host | Interface | str, *, count: int = 1, timeout: float = 1) -> Ping:
         """Sends real echo requests with `ping`; `timeout` is how long to wait for each, seconds."""
-        naming.check_number(count, "count", 1, 100_000)
+        self._check()
+        naming.check_whole(count, "count", 1, 100_000)
         naming.check_number(timeout, "timeout", 0.01, 3600)
         address = _address_of(target, self)
         argv = ["ping", "-n", "-c", str(int(count)), "-W", f"{timeout:g}", address]
         if count > 1:
             argv[1:1] = ["-i", "0.2"]
         limit = int(count) * (timeout + 1) + 10
+        from labkit.journey.attempt import Attempt
+
+        attempt = Attempt(self, address, _named(target, self))
         got = self.lab._spawn(self, argv, timeout=math.ceil(limit))
-        return Ping(self.name, address, got.stdout + got.stderr)
+        ping = Ping(self.name, address, got.stdout + got.stderr, attempt.journey)
+        attempt.end(ping)
+        return ping
 
     def serve(self, port: int = 80) -> Job:
         """Starts a real nginx whose page names this host; returns when it listens.
 
         Raises CommandError with nginx's own words when it cannot (the port is taken, say).
         """
-        naming.check_number(port, "port", 1, 65535)
+        naming.check_whole(port, "port", 1, 65535)
         folder = f"{self.name}-{next(_served)}"
         root = f"/run/labkit/{folder}"
         name = html.escape(self.name)
@@ -291,7 +320,7 @@ def _address_of(target: object, source: Host) -> str:
         except ValueError:
             if target not in hosts:
                 raise LabkitError(
-                    f"{target!r} is neither an address nor a host of the lab.",
+                    f"{naming.shown(target)} is neither an address nor a host of the lab.",
                     hint=f"The hosts are: {', '.join(hosts)}.",
                 ) from None
             target = hosts[target]
@@ -307,7 +336,8 @@ def _address_of(target: object, source: Host) -> str:
         addresses = [ipaddress.ip_interface(a) for a in target.addresses]
     else:
         raise LabkitError(
-            f"{target!r} cannot be pinged.", hint="Name a host, an interface or an address."
+            f"{naming.shown(target)} cannot be pinged.",
+            hint="Name a host, an interface or an address.",
         )
     if not addresses:
         raise LabkitError(
@@ -320,19 +350,11 @@ def _address_of(target: object, source: Host) -> str:
     return str(addresses[0].ip)
 
 
-def _argv(command: str | list[str]) -> tuple[tuple[str, ...], str]:
-    """What to execute, and how to name it."""
-    if isinstance(command, str) and command.strip() and "\0" not in command:
-        return ("sh", "-c", command), command
-    if isinstance(command, list | tuple) and command and all(_is_word(word) for word in command):
-        return tuple(command), shlex.join(command)
-    raise LabkitError(
-        f"{command!r} is not a command.", hint='Write it as in a terminal: "ip route".'
-    )
-
-
-def _is_word(word: object) -> bool:
-    return isinstance(word, str) and "\0" not in word
+def _named(target: object, source: Host) -> str | None:
+    """The namespace that is meant, where a host is named and not an address."""
+    if isinstance(target, str):
+        target = source.lab._hosts.get(target)
+    return target.netns if isinstance(target, Host) else None
 
 
 def _nginx_words(output: str) -> str:

@@ -16,27 +16,25 @@ from labkit.errors import CommandError, KernelError, LabkitError
 from labkit.hosts import Host
 from labkit.launch import connection, launchers
 from labkit.launch.starting import starting
-from labkit.model import events as ev
 from labkit.model import operations as op
 from labkit.model import wire
 from labkit.model.commands import Commands
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
+from labkit.notebook import InNotebook
 from labkit.recording import Recording
 from labkit.refusals import kernel_error
-from labkit.wiring import Bridge, Cable
+from labkit.wiring import Bridge, Cable, check_ends
 
 if TYPE_CHECKING:
     import types
-
-    import graphviz
 
 _ADDITIVE = (op.AddHost, op.AddBridge, op.AddCable, op.AddRoute)
 _open: dict[str, Lab] = {}
 """The labs of this notebook kernel by name: a new one replaces the old."""
 
 
-class Lab:
+class Lab(InNotebook):
     """A network of real Linux namespaces, private to this notebook.
 
     A lab of the same name that is still open in this kernel is closed first. `launcher`
@@ -48,9 +46,10 @@ class Lab:
 
     def __init__(self, name: str = "lab", *, launcher: str | None = None) -> None:
         self.name = naming.check_name(name, "lab")
+        is_name = launcher is None or isinstance(launcher, str)
+        chosen = launchers.choose(launcher if is_name else naming.shown(launcher))
         if name in _open:
             _open.pop(name).close(reason="a new lab of that name replaced it")
-        chosen = launchers.choose(launcher)
         self.launcher = chosen.name
         self.recording = Recording(name, launcher=chosen.name)
         self.machine = Host(self, MACHINE, MACHINE)
@@ -59,14 +58,15 @@ class Lab:
         self._cables: list[Cable] = []
         self._batch: list[op.Operation] | None = None
         self._taken: set[naming.IP] | None = None
-        self._connection = connection.Connection(chosen, self.recording.append)
+        self._connection = connection.Connection(chosen, self.recording.append, name)
         _open[name] = self
         try:
             with starting(chosen):
                 self._request(wire.Hello)
-        except LabkitError:
+        except LabkitError as error:
             self.close()
-            raise
+            raise launchers.explained(chosen, error) from None
+        self._add_magics()
 
     # Building
 
@@ -83,9 +83,11 @@ class Lab:
         """
         naming.check_name(name, "host")
         self._check_free(name)
-        if network not in (None, MACHINE):
+        naming.check_flag(forwarding, "forwarding")
+        naming.check_flag(ipv6, "ipv6")
+        if not (network is None or (isinstance(network, str) and network == MACHINE)):
             raise LabkitError(
-                f"A host cannot have the network {network!r}.",
+                f"A host cannot have the network {naming.shown(network)}.",
                 hint='Leave it out for a namespace of its own, or say network="machine".',
             )
         if network == MACHINE and (forwarding or ipv6):
@@ -111,6 +113,7 @@ class Lab:
         naming.check_name(name, "bridge")
         self._check_free(name)
         naming.check_number(ageing, "ageing", 0, 1_000_000)
+        naming.check_flag(stp, "stp")
         given = self._check_unused(address) if address is not None else None
         interface = naming.interface_name(name)
         mac = "02:42:" + naming.made_mac("bridge", name)[6:]  # as the text's docker0 has it
@@ -120,7 +123,7 @@ class Lab:
             mac=mac,
             address=str(given) if given else None,
             ageing=ageing,
-            stp=bool(stp),
+            stp=stp,
         )
         bridge = Bridge(self, name, interface)
         self._build(wanted, then=lambda: self._bridges.__setitem__(name, bridge))
@@ -140,30 +143,7 @@ class Lab:
         Addresses (with prefix length) are for the host ends, in order; `mac` is the first
         end's. Raises LabkitError for a bad or used address, or ends that cannot be joined.
         """
-        for thing in (a, b):
-            if not isinstance(thing, Host | Bridge):
-                raise LabkitError(
-                    f"A cable cannot be plugged into {thing!r}.",
-                    hint="Plug it into what lab.host(…) and lab.bridge(…) gave.",
-                )
-            if thing.lab is not self:
-                raise LabkitError(
-                    f"{thing!r} is of another lab, {thing.lab.name!r}.",
-                    hint="It may be from before Lab(…) was run again: make it in this lab.",
-                )
-            thing._check()
-        if a is b:
-            raise LabkitError(
-                f"Both ends of the cable are in {a.name!r}.",
-                hint="A cable joins two different things.",
-            )
-        for thing, address in ((a, a_address), (b, b_address)):
-            if address is not None and isinstance(thing, Bridge):
-                raise LabkitError(
-                    f"{address!r} is for the bridge end, in {thing.name!r}: a bridge's port has "
-                    "no address.",
-                    hint=f'Give it to the bridge itself: lab.bridge("{thing.name}", "{address}").',
-                )
+        check_ends(self, (a, a_address), (b, b_address))
         first = self._end(a, b, a_address, naming.check_mac(mac) if mac is not None else None)
         second = self._end(b, a, b_address, None)
         if first.address and second.address and _ip(first.address) == _ip(second.address):
@@ -187,12 +167,11 @@ class Lab:
         self, at: Host | Bridge, other: Host | Bridge, address: str | None, mac: str | None
     ) -> op.End:
         if isinstance(at, Bridge):
-            if isinstance(other, Host):
-                name = other._interfaces
-            else:
-                ends = {at.interface, other.interface}
-                name = sum(ends == {end.bridge for end in c.ends} for c in self._cables)
-            parts = (at.name, other.name, str(name))
+            parts = (at.name, other.name, str(other._interfaces if isinstance(other, Host) else 0))
+            if isinstance(other, Bridge):  # several cables may join the same two, and some be gone
+                taken = {end.interface for cable in self._cables for end in cable.ends}
+                while naming.port_name(*parts) in taken:
+                    parts = (*parts[:2], str(int(parts[2]) + 1))
             return op.End(
                 netns=MACHINE,
                 interface=naming.port_name(*parts),
@@ -232,6 +211,12 @@ class Lab:
                 self._build(*operations, then=keep)
         except BaseException:
             if not built:
+                hosts, bridges, cables = before
+                for name in self._hosts.keys() - hosts.keys():
+                    self._hosts[name]._removed = True
+                for name in self._bridges.keys() - bridges.keys():
+                    self._bridges[name]._removed = True
+                self._drop_cables(self._cables[len(cables) :])
                 self._hosts, self._bridges, self._cables = before
                 for host, count in counts.items():
                     host._interfaces = count
@@ -251,9 +236,10 @@ class Lab:
             self._batch += operations
             if then:
                 then()
-        elif operations:
+        else:
             with self._connection.interrupts_held():  # what is built is registered, or neither
-                self._request(wire.Build, operations=operations)
+                if operations:
+                    self._request(wire.Build, operations=operations)
                 if then:
                     then()
 
@@ -270,11 +256,16 @@ class Lab:
 
     def _remove_bridge(self, bridge: Bridge) -> None:
         cables = [c for c in self._cables if any(e.bridge == bridge.interface for e in c.ends)]
+        there = self._state(MACHINE).space(MACHINE).link_named(bridge.interface)
         removal = op.RemoveBridge(name=bridge.name, interface=bridge.interface)
-        self._remove(bridge, self._bridges, cables, removal)
+        self._remove(bridge, self._bridges, cables, removal if there else None)
 
     def _remove(
-        self, thing: Host | Bridge, home: dict[str, Any], cables: list[Cable], last: op.Operation
+        self,
+        thing: Host | Bridge,
+        home: dict[str, Any],
+        cables: list[Cable],
+        last: op.Operation | None,
     ) -> None:
         """Removes a host or bridge with what is plugged into it."""
 
@@ -283,19 +274,22 @@ class Lab:
             thing._removed = True
             del home[thing.name]
 
-        removals = [op.RemoveCable(a=c.ends[0], b=c.ends[1]) for c in self._still_there(cables)]
-        self._build(*removals, last, then=drop)
+        removals = self._removals(cables)
+        self._build(*removals, *([last] if last else ()), then=drop)
 
     def _remove_cable(self, cable: Cable) -> None:
-        removal = op.RemoveCable(a=cable.ends[0], b=cable.ends[1])
-        self._build(removal, then=lambda: self._drop_cables([cable]))
+        self._build(*self._removals([cable]), then=lambda: self._drop_cables([cable]))
 
-    def _still_there(self, cables: list[Cable]) -> list[Cable]:
-        """The cables that no command has deleted behind our back."""
+    def _removals(self, cables: list[Cable]) -> list[op.Operation]:
+        """What removes the cables, but for those that a command has deleted behind our back."""
         if not cables:
             return []
         state = self._state(None)
-        return [c for c in cables if state.space(c.ends[1].netns).link_named(c.ends[1].interface)]
+        return [
+            op.RemoveCable(a=a, b=b)
+            for a, b in (cable.ends for cable in cables)
+            if state.space(b.netns).link_named(b.interface)
+        ]
 
     def _drop_cables(self, cables: list[Cable]) -> None:
         for cable in cables:
@@ -306,11 +300,12 @@ class Lab:
 
     def __getitem__(self, name: str) -> Host | Bridge:
         """A host or bridge by its name. Raises LabkitError."""
-        found = self._hosts.get(name) or self._bridges.get(name)
-        if found is None:
-            known = ", ".join([*self._hosts, *self._bridges])
-            raise LabkitError(f"The lab has no {name!r}.", hint=f"It has: {known}.")
-        return found
+        if isinstance(name, str):
+            found = self._hosts.get(name) or self._bridges.get(name)
+            if found is not None:
+                return found
+        known = ", ".join([*self._hosts, *self._bridges])
+        raise LabkitError(f"The lab has no {naming.shown(name)}.", hint=f"It has: {known}.")
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -330,40 +325,12 @@ class Lab:
     @property
     def commands(self) -> Commands:
         """What was done so far, as the commands that do the same: a shell script as text."""
-        applied = [e.operation for e in self.recording.events if isinstance(e, ev.Applied)]
-        return Commands.of(applied)
+        return Commands.of(event.operation for event in self.recording.state().applied)
 
     @property
     def agent_pid(self) -> int:
         """The process id of the lab's outermost process."""
         return self._connection.process.pid
-
-    def diagram(self) -> graphviz.Graph:
-        """The topology as it is now, as a still picture."""
-        from labkit.render.dot import diagram
-
-        return diagram(self._state(None))
-
-    def watch(self, *things: Host | Bridge) -> Any:
-        """Live ARP and CAM tables of those hosts and bridges; of all of them without arguments."""
-        from labkit.widgets import Tables
-
-        selection = []
-        for thing in things:
-            if not isinstance(thing, Host | Bridge):
-                raise LabkitError(
-                    f"{thing!r} has no tables to watch.", hint="Name hosts and bridges of the lab."
-                )
-            if isinstance(thing, Host):
-                selection.append(("host", thing.name))
-            else:
-                selection.append(("bridge", thing.interface))
-        return Tables(self.recording, selection or None)
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        from labkit.widgets import Topology
-
-        return Topology(self.recording)._repr_mimebundle_(**options)
 
     def __repr__(self) -> str:
         if self._connection.closed:
@@ -407,7 +374,10 @@ class Lab:
             raise kernel_error(error.fault, operations) from None
 
     def _command(self, kind: type[Any], **fields: Any) -> wire.CommandResult:
-        return msgspec.convert(self._request(kind, **fields), wire.CommandResult)
+        try:
+            return msgspec.convert(self._request(kind, **fields), wire.CommandResult)
+        except msgspec.ValidationError as error:
+            raise LabkitError(f"The lab's answer was not understood: {error}.") from None
 
     def _spawn(self, host: Host, argv: Any, **fields: Any) -> wire.CommandResult:
         host._check()
@@ -439,8 +409,10 @@ class Lab:
     def _check_unused(self, text: str) -> naming.Address:
         address = naming.check_address(text)
         taken = self._taken_addresses() if self._taken is None else self._taken
-        if address.ip in taken:
-            self._used(text)
+        if address.ip in taken:  # or was, until a removal that has not been told yet
+            self._request(wire.Sync, netns=None)
+            if self._taken is not None or address.ip in self._taken_addresses():
+                self._used(text)
         if self._taken is not None:
             self._taken.add(address.ip)
         return address

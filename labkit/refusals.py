@@ -46,5 +46,9 @@ _HINTS: dict[tuple[str, int | None], str] = {
     ("AddRoute", errno.EEXIST): "There is such a route already: see host.routes.",
     ("AddRoute", errno.ENODEV): "There is no such interface: see host.interfaces.",
     ("RemoveRoute", errno.ESRCH): "There is no such route: see host.routes.",
+    ("AddHost", errno.ENOSPC): "The limit on network namespaces is reached: remove hosts or close "
+    "labs, or raise it (sudo sysctl -w user.max_net_namespaces=15000).",
+    ("AddHost", errno.EMFILE): "Every host needs two open files: remove hosts, or raise the limit "
+    "before Jupyter is started (ulimit -n 4096).",
     ("AddCable", errno.EEXIST): "An interface of that name is there already: see host.interfaces.",
 }

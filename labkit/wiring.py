@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from labkit import naming
 from labkit.errors import ClosedError, LabkitError
+from labkit.hosts import Host
 from labkit.model import operations as op
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
@@ -119,3 +121,31 @@ class Cable:
         """Deletes the pair."""
         self._check()
         self.lab._remove_cable(self)
+
+
+def check_ends(lab: Lab, *ends: tuple[object, object]) -> None:
+    """That a cable can join these: each a thing, with the address for it. Raises LabkitError."""
+    for thing, address in ends:
+        if not isinstance(thing, Host | Bridge):
+            raise LabkitError(
+                f"A cable cannot be plugged into {naming.shown(thing)}.",
+                hint="Plug it into what lab.host(…) and lab.bridge(…) gave.",
+            )
+        if thing.lab is not lab:
+            raise LabkitError(
+                f"{thing!r} is of another lab, {thing.lab.name!r}.",
+                hint="It may be from before Lab(…) was run again: make it in this lab.",
+            )
+        thing._check()
+        if address is not None and isinstance(thing, Bridge):
+            raise LabkitError(
+                f"{naming.shown(address)} is for the bridge end, in {thing.name!r}: a bridge's "
+                "port has no address.",
+                hint="Give it to the bridge itself: "
+                f'lab.bridge("{thing.name}", {naming.shown(address)}).',
+            )
+    (a, _), (b, _) = ends
+    if a is b:
+        raise LabkitError(
+            f"Both ends of the cable are in {a!r}.", hint="A cable joins two different things."
+        )

@@ -6,14 +6,18 @@ pidfd of the notebook kernel: readable when that has ended, however it ended.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gc
 import os
 import resource
+import select
 import selectors
 import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any
 
 import msgspec
@@ -24,29 +28,60 @@ from labkit.model import wire
 
 TICK = 0.2
 """Seconds between two readings of what the kernel does not announce."""
+FLUSHED = 16384
+"""Frames that are read at most before an answer: more than may wait at a socket."""
+
+
+PIPE = 1 << 20
+"""Bytes that the pipe to the notebook holds: what is given without special rights, pipe(7)."""
+F_SETPIPE_SZ = 1031
+
+
+WAITING = 16 << 20
+"""Bytes of messages that may wait for a notebook that is behind: some 70,000 frames of a ping."""
 
 
 class Output:
-    """Standard output as a stream of JSON lines, written at the end of each round."""
+    """Standard output as a stream of JSON lines, written at the end of each round.
+
+    A notebook that is behind does not keep the agent from reading what the kernel has for it,
+    until so much is waiting that it must.
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        os.set_blocking(fd, False)
+        with contextlib.suppress(OSError):  # not a pipe, or there are too many: as it is, then
+            fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE)
         self._encoder = msgspec.json.Encoder()
         self._buffer = bytearray()
 
+    def fileno(self) -> int:
+        """Writable when the notebook has caught up."""
+        return self._fd
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether messages wait to be written."""
+        return bool(self._buffer)
+
     def put(self, message: Any) -> None:
-        """Queues a message."""
+        """Queues a message; blocks while too many wait."""
         self._buffer += self._encoder.encode(message)
         self._buffer += b"\n"
-        if len(self._buffer) > 1 << 16:
+        if len(self._buffer) > WAITING:
+            select.select([], [self._fd], [])
             self.flush()
 
     def flush(self) -> None:
-        """Writes what is queued; blocks while the reader is behind."""
-        view = memoryview(bytes(self._buffer))
-        self._buffer.clear()
-        while view:
-            view = view[os.write(self._fd, view) :]
+        """Writes what can be written at once."""
+        while self._buffer:
+            with memoryview(self._buffer) as view:
+                try:
+                    count = os.write(self._fd, view[:PIPE])
+                except BlockingIOError:
+                    return
+            del self._buffer[:count]
 
 
 class Agent:
@@ -63,17 +98,20 @@ class Agent:
         os.set_blocking(0, False)
         self._selector.register(0, selectors.EVENT_READ, self._read)
         if watched is not None:
-            self._selector.register(watched, selectors.EVENT_READ, lambda: os._exit(0))
-        self._ready = False
+            self._selector.register(watched, selectors.EVENT_READ, self.end)
+        self._ready = self._heeding = self._writing = False
 
     def _start(self) -> None:
         """The slow part (importing pyroute2), after the first request has been answered."""
+        from labkit.agent.inspector import Inspector
         from labkit.agent.links import Builder
         from labkit.agent.monitor import Monitor
         from labkit.agent.namespaces import Namespaces
         from labkit.agent.processes import Processes
 
-        self._spaces = Namespaces()
+        self._spaces = Namespaces(self._output.put)
+        self._capture = self._spaces.capture
+        self._inspector = Inspector(self._spaces, self._output.put)
         self._monitor = Monitor(self._spaces, self._output.put)
         self._selector.register(self._monitor.socket, selectors.EVENT_READ, self._monitor.flush)
         self._processes = Processes(self._spaces, self._watch, self._unwatch, self._ended)
@@ -96,9 +134,10 @@ class Agent:
         """Serves until standard input ends."""
         next_tick = time.monotonic() + TICK
         while True:
-            self._output.flush()
+            self._write()
             wait = max(0.0, next_tick - time.monotonic())
             if self._ready:
+                self._heed()
                 due = self._processes.tick()
                 wait = wait if due is None else min(wait, due)
             for key, _ in self._selector.select(0 if self._requests else wait):
@@ -106,8 +145,40 @@ class Agent:
             while self._requests:
                 self._serve(self._requests.pop(0))
             if self._ready and time.monotonic() >= next_tick:
+                self._capture.tick()
                 self._monitor.tick()
                 next_tick = time.monotonic() + TICK
+
+    def _write(self) -> None:
+        """Writes what there is to say, and listens to when the rest can be said."""
+        self._output.flush()
+        if self._output.is_waiting != self._writing:
+            self._writing = not self._writing
+            if self._writing:
+                self._selector.register(self._output, selectors.EVENT_WRITE, self._output.flush)
+            else:
+                self._selector.unregister(self._output)
+
+    def _heed(self) -> None:
+        """Listens to the capture while it has a budget: what it may not read would wake us on."""
+        if self._capture.is_spent == self._heeding:
+            self._heeding = not self._heeding
+            if self._heeding:
+                self._selector.register(self._capture, selectors.EVENT_READ, self._capture.read)
+            else:
+                self._selector.unregister(self._capture)
+
+    def _flush(self) -> None:
+        """Everything that the kernel has done so far is told."""
+        self._monitor.flush()
+        self._capture.read(FLUSHED)
+        self._capture.tell_dropped()
+
+    def end(self) -> None:
+        """Ends the agent, and with it the lab and all in it."""
+        if self._ready:
+            self._capture.close()
+        os._exit(0)
 
     # Input
 
@@ -118,16 +189,29 @@ class Agent:
             except BlockingIOError:
                 return
             if not data:
-                os._exit(0)  # the notebook kernel is gone: so is the lab, and all in it
-            self._input += data
-            *lines, rest = self._input.split(b"\n")
-            self._input = bytearray(rest)
+                self.end()  # the notebook kernel is gone: so is the lab
+            *lines, rest = data.split(b"\n")
             for line in lines:
-                try:
-                    self._requests.append(self._decoder.decode(line))
-                except msgspec.MsgspecError as error:
-                    fault = wire.Fault(message=f"not a request: {error}")
-                    self._output.put(wire.Reply(id=-1, fault=fault))
+                self._keep(line)
+                self._understand()
+                self._input.clear()
+            self._keep(rest)
+
+    def _keep(self, part: bytes) -> None:
+        if len(self._input) <= wire.LONGEST:  # of one that is too long no more than shows it
+            self._input += part
+
+    def _understand(self) -> None:
+        """Takes in a request. One that is none is answered too: somebody may wait for it."""
+        try:
+            if len(self._input) > wire.LONGEST:
+                raise msgspec.DecodeError("it is too long")
+            self._requests.append(self._decoder.decode(self._input))
+        except wire.UNREADABLE as error:
+            number = -1
+            with suppress(*wire.UNREADABLE):
+                number = msgspec.json.decode(self._input, type=wire.Numbered).id
+            self._fail(number, wire.Fault(message=f"not a request: {error}"))
 
     def _watch(self, stream: IO[bytes], callback: Callable[[], None]) -> None:
         self._selector.register(stream, selectors.EVENT_READ, callback)
@@ -142,7 +226,8 @@ class Agent:
             if isinstance(request, wire.Hello):
                 self._reply(request.id)
                 self._output.flush()
-                self._start()
+                if not self._ready:
+                    self._start()
                 return
             if not self._ready:
                 self._start()
@@ -168,7 +253,7 @@ class Agent:
             case wire.Build():
                 return self._build(request)
             case wire.Sync():
-                self._monitor.flush()
+                self._flush()
                 self._monitor.tick()
                 if request.netns:
                     self._monitor.read(request.netns)
@@ -177,9 +262,21 @@ class Agent:
                 return None
             case wire.Spawn():
                 return self._spawn(request)
+            case wire.Lookup():
+                self._flush()  # what led to the answer comes before it
+                self._inspector.lookup(request.netns, request.destination)
+                return None
+            case wire.Inspect():
+                self._inspector.inspect(request.netns, settings=request.settings)
+                return None
             case wire.JobOutput():
                 self._processes.reap()
-                return self._processes.get(request.job).result()
+                job = self._processes.get(request.job)
+                if not request.take:
+                    return job.result()
+                if job.exit_code is not None:
+                    self._processes.forget(job)
+                return job.take_result()
             case wire.StopJob():
                 job = self._processes.get(request.job)
                 if job.exit_code is None:
@@ -217,6 +314,7 @@ class Agent:
             self._output.put(ev.Applied(at=at, operation=operation))
             if isinstance(operation, op.RemoveHost) and operation.netns != op.MACHINE:
                 self._monitor.forget(operation.netns)
+                self._inspector.forget(operation.netns)
             elif isinstance(operation, op.AddHost):
                 self._monitor.wake(operation.netns)
         return None
@@ -224,21 +322,21 @@ class Agent:
     def _spawn(self, request: wire.Spawn) -> Any:
         self._monitor.wake(request.netns)
         job = self._processes.start(request)
-        self._output.put(
-            ev.ProcessStarted(
-                at=time.time_ns(),
-                netns=request.netns,
-                job=job.number,
-                host=request.host,
-                command=" ".join(request.argv),
+        if not request.quiet:
+            self._output.put(
+                ev.ProcessStarted(
+                    at=time.time_ns(),
+                    netns=request.netns,
+                    job=job.number,
+                    host=request.host,
+                    command=" ".join(request.argv),
+                )
             )
-        )
         if not request.wait:
             return job.result()
 
         def done(result: wire.CommandResult) -> None:
             self._waiting.pop(request.id, None)
-            self._monitor.flush()
             self._reply(request.id, result)
             self._processes.forget(job)
 
@@ -247,9 +345,11 @@ class Agent:
         return ...
 
     def _ended(self, job: Any) -> None:
-        self._output.put(
-            ev.ProcessEnded(at=time.time_ns(), job=job.number, exit_code=job.exit_code)
-        )
+        self._flush()  # what it did comes before its end
+        if not job.quiet:
+            self._output.put(
+                ev.ProcessEnded(at=time.time_ns(), job=job.number, exit_code=job.exit_code)
+            )
 
 
 def main() -> None:
@@ -258,10 +358,11 @@ def main() -> None:
     os.umask(0o022)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every host holds two descriptors
+    agent = Agent(int(sys.argv[1]) if len(sys.argv) > 1 else None)
     try:
-        Agent(int(sys.argv[1]) if len(sys.argv) > 1 else None).run()
+        agent.run()
     except BrokenPipeError:
-        os._exit(0)
+        agent.end()
 
 
 if __name__ == "__main__":

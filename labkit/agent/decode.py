@@ -15,7 +15,7 @@ IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_PROTINFO, IFLA_LINKINFO, IFLA_LINK_NETNSID = 12, 18, 37
 IFLA_PROP_LIST, IFLA_ALT_IFNAME = 52, 53
-INFO_KIND, INFO_SLAVE_DATA, BRPORT_STATE = 1, 5, 1
+INFO_KIND, INFO_SLAVE_DATA, BRPORT_STATE, BRPORT_ISOLATED = 1, 5, 1, 33
 PORT_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_TABLE = 1, 4, 5, 6, 15
@@ -62,6 +62,7 @@ def link(at: int, netns: str, body: bytes, peer_of: PeerOf) -> ev.LinkSet:
     mtu = 0
     master = lower = nsid = None
     state: str | None = None
+    isolated = False
     altnames = []
     for what, value in attributes(body, 16):
         if what == IFLA_IFNAME:
@@ -87,7 +88,7 @@ def link(at: int, netns: str, body: bytes, peer_of: PeerOf) -> ev.LinkSet:
                 if k == INFO_KIND:
                     kind = part.rstrip(b"\0").decode()
                 elif k == INFO_SLAVE_DATA and master is not None:
-                    state = _port_state(part)
+                    state, isolated = _port(part)
     peer = peer_of(netns, index, nsid, lower) if kind == "veth" and lower else None
     return ev.LinkSet(
         at=at,
@@ -103,24 +104,28 @@ def link(at: int, netns: str, body: bytes, peer_of: PeerOf) -> ev.LinkSet:
         peer_netns=peer[0] if peer else None,
         peer_index=peer[1] if peer else None,
         port_state=state,
+        isolated=isolated,
         altnames=tuple(altnames),
     )
 
 
-def _port_state(body: bytes) -> str | None:
+def _port(body: bytes) -> tuple[str | None, bool]:
+    state, isolated = None, False
     for kind, value in attributes(body, 0):
         if kind == BRPORT_STATE and value[0] < len(PORT_STATES):
-            return PORT_STATES[value[0]]
-    return None
+            state = PORT_STATES[value[0]]
+        elif kind == BRPORT_ISOLATED:
+            isolated = value[0] == 1
+    return state, isolated
 
 
-def bridge_port(body: bytes) -> tuple[int, str | None]:
-    """An AF_BRIDGE link message: the port's index and its spanning-tree state."""
+def bridge_port(body: bytes) -> tuple[int, str | None, bool]:
+    """An AF_BRIDGE link message: the port's index, its spanning-tree state, and if isolated."""
     index = struct.unpack_from("=i", body, 4)[0]
     for kind, value in attributes(body, 16):
         if kind == IFLA_PROTINFO:
-            return index, _port_state(value)
-    return index, None
+            return index, *_port(value)
+    return index, None, False
 
 
 def address(at: int, netns: str, body: bytes) -> ev.AddressSet:

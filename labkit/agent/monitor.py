@@ -25,6 +25,8 @@ from labkit.model.operations import MACHINE
 
 GROUPS = (1, 3, 5, 7, 9, 11)  # LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE
 BUFFER = 8 << 20
+AT_ONCE = 1000
+"""Messages that are read at a time, at most."""
 AWAKE = 10.0
 """Seconds for which a namespace is read at each tick after something happened in it."""
 FRESH = 900_000_000
@@ -62,8 +64,12 @@ class Monitor:
     # Reading
 
     def drain(self) -> None:
-        """Takes what the kernel has announced off the socket, to be decoded later."""
-        while True:
+        """Takes what the kernel has announced off the socket, to be decoded later.
+
+        Of a flood (a loop makes a bridge move its rows a hundred thousand times a second) only
+        so much that others have their turn; the kernel drops the rest, and says so.
+        """
+        for _ in range(AT_ONCE):
             try:
                 data, ancillary, _, _ = self.socket.recvmsg(1 << 16, 64)
             except BlockingIOError:
@@ -89,10 +95,6 @@ class Monitor:
                 continue  # of a namespace that is gone
             for kind, _, _, body in nl.messages(data):
                 self._take(at, space.name, kind, body)
-        if self._overrun:
-            self._overrun = False
-            self._emit(ev.Lost(at=time.time_ns(), what="changes of links and tables"))
-            self._stale.update(self._spaces.by_name)
         stale, self._stale = self._stale, set()
         for name in stale:
             self.read(name)
@@ -103,6 +105,10 @@ class Monitor:
 
     def tick(self) -> None:
         """Reads what is not announced, where something has happened."""
+        if self._overrun:
+            self._overrun = False
+            self._emit(ev.Lost(at=time.time_ns(), what="changes of links and tables"))
+            self._stale.update(self._spaces.by_name)
         self.flush()
         moved = self._read_traffic()
         now = time.monotonic()
@@ -233,10 +239,13 @@ class Monitor:
     def _take_link(self, at: int, name: str, kind: int, body: bytes) -> None:
         if body[0] == decode.AF_BRIDGE:
             # A port's own message. Its "DELLINK" says that it left the bridge, no more.
-            index, state = decode.bridge_port(body)
+            index, state, isolated = decode.bridge_port(body)
             known = self._known.get(name, {}).get(("link", index))
             if known and kind == nl.NEWLINK and state:
-                self._tell(name, msgspec.structs.replace(known, at=at, port_state=state))
+                self._tell(
+                    name,
+                    msgspec.structs.replace(known, at=at, port_state=state, isolated=isolated),
+                )
             return
         if kind == nl.DELLINK:
             index = struct.unpack_from("=i", body, 4)[0]

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from labkit.agent import netlink as nl
-from labkit.agent.syscalls import CLONE_NEWNET, MS_BIND, entered, mount, setns, umount, unshare
+from labkit.agent.capture import Capture
+from labkit.agent.syscalls import (
+    CLONE_NEWNET,
+    MS_BIND,
+    MS_RDONLY,
+    MS_REMOUNT,
+    entered,
+    mount,
+    setns,
+    umount,
+    unshare,
+)
 from labkit.model.operations import MACHINE
 
 RUN = Path("/run")
 NETNS = RUN / "netns"
 SCRATCH = RUN / "labkit"
+OF_THE_MACHINE = ("sys/kernel", "sys/vm", "sys/fs", "sys/dev", "sysrq-trigger", "irq", "bus")
+"""What in /proc is no namespace's own: a root's slip there would change the machine."""
 
 
 class Namespace:
@@ -30,9 +46,11 @@ class Namespace:
 class Namespaces:
     """All namespaces of the lab, by name; made and removed here alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, emit: Callable[[Any], None]) -> None:
         _private_mounts()
+        self.capture = Capture(emit)
         self.machine = Namespace(MACHINE, None)
+        self.capture.add(MACHINE)
         self.by_name = {MACHINE: self.machine}
         self.by_nsid: dict[int | None, Namespace] = {None: self.machine}
         self._next_nsid = 0
@@ -41,7 +59,7 @@ class Namespaces:
 
     def add(self, name: str, *, forwarding: bool, ipv6: bool) -> Namespace:
         """Makes a namespace as `ip netns add` does, loopback up. Raises OSError."""
-        path = NETNS / name
+        path = below(NETNS, name)
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
         space: Namespace | None = None
         try:
@@ -49,6 +67,7 @@ class Namespaces:
             try:
                 mount("/proc/self/ns/net", str(path), flags=MS_BIND)
                 space = Namespace(name, self._next_nsid)
+                self.capture.add(name)
                 settle(forwarding=forwarding, ipv6=ipv6)
                 # Known by number to the machine's namespace, whose one monitor socket then
                 # hears it (netlink(7), NETLINK_LISTEN_ALL_NSID).
@@ -59,7 +78,7 @@ class Namespaces:
             finally:
                 setns(self.machine.fd)
         except OSError:
-            self._discard(path, space)
+            self._discard(name, space)
             raise
         self._next_nsid += 1
         self.by_name[name] = self.by_nsid[space.nsid] = space
@@ -69,10 +88,11 @@ class Namespaces:
         """Lets go of a namespace; the kernel ends it when no process is left in it."""
         space = self.by_name.pop(name)
         self.by_nsid.pop(space.nsid)
-        self._discard(NETNS / name, space)
+        self._discard(name, space)
 
-    @staticmethod
-    def _discard(path: Path, space: Namespace | None) -> None:
+    def _discard(self, name: str, space: Namespace | None) -> None:
+        path = NETNS / name
+        self.capture.remove(name)
         with suppress(OSError):
             umount(str(path))
         path.unlink(missing_ok=True)
@@ -85,6 +105,14 @@ class Namespaces:
         if name == MACHINE:
             return nullcontext()  # the agent is there already
         return entered(self.by_name[name].fd, self.machine.fd)
+
+
+def below(folder: Path, name: str) -> Path:
+    """A path that does not leave the folder, whatever the name. Raises OSError (EINVAL)."""
+    path = Path(os.path.normpath(folder / name))
+    if folder not in path.parents or "\0" in name:
+        raise OSError(errno.EINVAL, f"{name!r} leads out of {folder}")
+    return path
 
 
 NSID, FD = 0x7A000001, 0x7A000002  # stand-ins, see netlink.fill
@@ -113,6 +141,10 @@ def _private_mounts() -> None:
     with suppress(OSError):  # nginx opens its default log before it reads where to log
         mount("tmpfs", "/var/log", "tmpfs")
         Path("/var/log/nginx").mkdir()
+    for name in OF_THE_MACHINE:
+        with suppress(OSError):  # any user but root may not write there anyhow
+            mount(f"/proc/{name}", f"/proc/{name}", flags=MS_BIND)
+            mount("none", f"/proc/{name}", flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
     with suppress(OSError):  # brctl reads /sys; refused in some containers, and then does without
         mount("sysfs", "/sys", "sysfs")
 
@@ -127,6 +159,14 @@ def settle(*, forwarding: bool, ipv6: bool) -> None:
         write_sysctl("ipv4/ping_group_range", "0 0")
     for table in ("iptables", "ip6tables", "arptables"):
         write_sysctl(f"bridge/bridge-nf-call-{table}", "0")
+
+
+def read_sysctl(path: str) -> str | None:
+    """A setting of the current namespace, by its path below /proc/sys; None where there is none."""
+    try:
+        return Path("/proc/sys", path).read_text().strip()
+    except OSError:
+        return None
 
 
 def write_sysctl(name: str, value: str) -> bool:

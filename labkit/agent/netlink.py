@@ -188,16 +188,27 @@ class Netlink:
         if fault:
             raise fault
 
+    def ask(self, kind: int, body: bytes) -> Message:
+        """The one message that answers a request. Raises NetlinkFault."""
+        self._socket.send(self._pack((kind, 0, body)))
+        while True:
+            for got, flags, sequence, content in messages(self._socket.recv(1 << 14)):
+                if sequence != self._sequence:
+                    continue
+                if got == ERROR:
+                    code = -struct.unpack_from("=i", content)[0]
+                    raise NetlinkFault(code, _words(flags, content), 0)
+                return Message(got, content)
+
     def nsid_of(self, fd: int) -> int:
         """The number of the namespace behind `fd` in this one (RTM_GETNSID), -1 for none."""
-        request = encode(nsidmsg, GETNSID, attributes=[("NETNSA_FD", fd)])
-        self._socket.send(self._pack(request))
-        for kind, _, _, body in messages(self._socket.recv(1 << 12)):
-            if kind == NEWNSID:
-                for what, value in attributes(body, 4):
-                    if what == 1:  # NETNSA_NSID
-                        return int(struct.unpack("=i", value)[0])
-        return -1
+        _, _, body = encode(nsidmsg, GETNSID, attributes=[("NETNSA_FD", fd)])
+        try:
+            answer = self.ask(GETNSID, body)
+        except NetlinkFault:
+            return -1
+        found = dict(attributes(answer.body, 4)).get(1)  # NETNSA_NSID
+        return int(struct.unpack("=i", found)[0]) if found else -1
 
     def dump(self, kind: int, body: bytes) -> list[Message]:
         """Every row of a table. Raises NetlinkFault."""

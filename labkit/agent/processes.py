@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import signal
@@ -12,22 +13,31 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from labkit.agent.namespaces import SCRATCH, Namespaces
+import msgspec
+
+from labkit.agent.namespaces import SCRATCH, Namespaces, below
 from labkit.agent.syscalls import CLONE_NEWNS, MS_REC, MS_SLAVE, mount, setns, unshare
 from labkit.model.wire import LIMIT, CommandResult, Spawn
 
 MARK = "LABKIT_JOB"
 """Environment variable by which a job's children are known, whatever session they moved to."""
+STREAMS = ("stdout", "stderr")
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Job:
     """One command: its process, what it has printed, and when it has to end."""
 
-    def __init__(self, number: int, process: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self, number: int, process: subprocess.Popen[bytes], *, quiet: bool = False
+    ) -> None:
         self.number = number
         self.process = process
-        self.output = {"stdout": bytearray(), "stderr": bytearray()}
+        self.quiet = quiet
+        self.output = {name: bytearray() for name in STREAMS}
+        self._decoders = {
+            name: codecs.getincrementaldecoder("utf-8")("replace") for name in STREAMS
+        }
         self.dropped = 0
         self.timed_out = False
         self.exit_code: int | None = None
@@ -53,6 +63,16 @@ class Job:
             dropped=self.dropped,
             timed_out=self.timed_out,
         )
+
+    def take_result(self) -> CommandResult:
+        """The same, of what was printed since it was last taken; half a character waits."""
+        told = {}
+        for name, kept in self.output.items():
+            told[name] = self._decoders[name].decode(bytes(kept), self.exit_code is not None)
+            kept.clear()
+        result = msgspec.structs.replace(self.result(), **told)
+        self.dropped = 0
+        return result
 
 
 class Processes:
@@ -90,7 +110,7 @@ class Processes:
         except KeyError:
             raise OSError(errno.ENOENT, f"there is no namespace {wanted.netns!r}") from None
         for name, text in wanted.files.items():
-            path = SCRATCH / name
+            path = below(SCRATCH, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         self._last += 1
@@ -98,7 +118,7 @@ class Processes:
             wanted.argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT if wanted.merge else subprocess.PIPE,
             start_new_session=True,
             env={
                 **os.environ,
@@ -108,12 +128,13 @@ class Processes:
             },
             preexec_fn=lambda: _enter(fd),  # noqa: PLW1509 (the agent has one thread)
         )
-        job = Job(self._last, process)
+        job = Job(self._last, process, quiet=wanted.quiet)
         if wanted.timeout is not None:
             job.deadline = time.monotonic() + wanted.timeout
         self._jobs[job.number] = job
-        for name in ("stdout", "stderr"):
-            self._follow(job, name, getattr(process, name))
+        for name in STREAMS:
+            if getattr(process, name):
+                self._follow(job, name, getattr(process, name))
         return job
 
     def _follow(self, job: Job, name: str, stream: IO[bytes]) -> None:
@@ -156,9 +177,9 @@ class Processes:
                     break
 
     def _drain(self, job: Job) -> None:
-        for name in ("stdout", "stderr"):
-            stream: IO[bytes] = getattr(job.process, name)
-            while not stream.closed:
+        for name in STREAMS:
+            stream: IO[bytes] | None = getattr(job.process, name)
+            while stream and not stream.closed:
                 try:
                     data = os.read(stream.fileno(), 1 << 16)
                 except BlockingIOError:

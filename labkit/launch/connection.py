@@ -11,20 +11,32 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
 import msgspec
 
-from labkit.errors import ClosedError
+from labkit.errors import ClosedError, LabkitError, LauncherError
 from labkit.launch.machine import Launcher
 from labkit.model import events as ev
 from labkit.model import wire
 
 GRACE = 2.0
 """Seconds after which an agent that has not ended by itself is killed."""
+LAB = "LABKIT_LAB"
+"""Environment variable by which the processes of a lab tell its name, to `labkit shell` for one."""
 PACKAGE = Path(__file__).resolve().parents[2]
+
+
+def _cannot_start(error: Exception) -> LauncherError:
+    words = getattr(error, "strerror", None) or str(error)
+    return LauncherError(
+        f"The lab's agent could not be started: {words}.",
+        hint="If too much is open or running, close labs and notebooks that are no longer used; "
+        "`ulimit -a` tells the limits.",
+    )
 
 
 class Fault(Exception):
@@ -38,7 +50,9 @@ class Fault(Exception):
 class Connection:
     """One agent process. Events go to `on_event`, in order, from a reader thread."""
 
-    def __init__(self, launcher: Launcher, on_event: Callable[[ev.Event], None]) -> None:
+    def __init__(
+        self, launcher: Launcher, on_event: Callable[[ev.Event], None], name: str = "lab"
+    ) -> None:
         self._on_event = on_event
         self._numbers = itertools.count(1)
         self._encoder = msgspec.json.Encoder()
@@ -51,7 +65,10 @@ class Connection:
         self.closed: str | None = None
         # A pidfd tells the agent of this process's death even where a forked child keeps
         # the pipe open; it crosses into the new PID namespace as a file descriptor.
-        watched = os.pidfd_open(os.getpid())
+        try:
+            watched = os.pidfd_open(os.getpid())
+        except OSError as error:
+            raise _cannot_start(error) from None
         try:
             agent = [sys.executable, "-m", "labkit.agent"]
             paths = [str(PACKAGE), os.environ.get("PYTHONPATH", "")]
@@ -62,8 +79,10 @@ class Connection:
                 stderr=subprocess.PIPE,
                 pass_fds=(watched,),
                 start_new_session=True,  # the terminal's Ctrl-C is for the notebook, not the lab
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), LAB: name},
             )
+        except OSError as error:
+            raise _cannot_start(error) from None
         finally:
             os.close(watched)
         self._stdin, self._stdout, self._stderr = cast(
@@ -74,8 +93,13 @@ class Connection:
             threading.Thread(target=target, name=f"labkit {target.__name__}", daemon=True)
             for target in (self._read, self._read_errors)
         ]
-        for reader in self._readers:
-            reader.start()
+        try:
+            for reader in self._readers:
+                reader.start()
+        except RuntimeError as error:  # the limit on processes counts threads, too
+            self._kill()
+            self.process.wait()
+            raise _cannot_start(error) from None
 
     def request(self, kind: type[wire.Request], **fields: Any) -> Any:
         """Sends a request and waits for its reply's result.
@@ -141,7 +165,16 @@ class Connection:
                 raise self._gone()
             number = next(self._numbers)
             self._replies[number] = replies
-        line = self._encoder.encode(kind(id=number, **fields)) + b"\n"
+        try:
+            line = self._encoder.encode(kind(id=number, **fields)) + b"\n"
+            if len(line) > wire.LONGEST:
+                raise ValueError(f"{len(line)} bytes are too many")
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            self._forget(number)
+            raise LabkitError(
+                f"What was asked cannot be told to the lab: {error}.",
+                hint="Text must be valid Unicode; large things are better kept in a file.",
+            ) from None
         with self._writing:
             try:
                 self._stdin.write(line)
@@ -180,19 +213,24 @@ class Connection:
 
     def _read(self) -> None:
         decoder = msgspec.json.Decoder(wire.Message)
-        for line in self._stdout:
+        while line := self._stdout.readline(wire.LONGEST):
+            if len(line) < wire.LONGEST and not line.endswith(b"\n"):
+                break  # the agent ended in the middle of it
             try:
                 message = decoder.decode(line)
-            except msgspec.MsgspecError as error:
-                self._errors += f"not understood: {error}\n".encode()
-                continue
+            except wire.UNREADABLE as error:
+                # It may have been the answer that somebody waits for: nothing can be relied on.
+                with self._lock:
+                    self.closed = self.closed or f"its agent said what is no message ({error})"
+                self.process.kill()
+                break
             if isinstance(message, wire.Reply):
                 with self._lock:
                     waiting = self._replies.get(message.id)
                 if waiting:
                     waiting.put(message)
             else:
-                self._on_event(message)
+                self._tell(message)
         self._stdout.close()
         with contextlib.suppress(OSError):  # what could not be delivered any more
             self._stdin.close()
@@ -206,7 +244,13 @@ class Connection:
             waiting_for = list(self._replies.values())
         for replies in waiting_for:
             replies.put(None)
-        self._on_event(ev.Closed(at=time.time_ns(), reason=self.closed))
+        self._tell(ev.Closed(at=time.time_ns(), reason=self.closed))
+
+    def _tell(self, event: ev.Event) -> None:
+        try:
+            self._on_event(event)
+        except Exception:  # noqa: BLE001 (a listener's fault must not end the reading for all)
+            traceback.print_exc()
 
     def _read_errors(self) -> None:
         for line in self._stderr:

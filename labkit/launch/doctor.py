@@ -84,6 +84,9 @@ PROGRAMS = (
     ("ifconfig", "net-tools", "the text's command for interfaces", False),
     ("route", "net-tools", "the text's command for routes", False),
     ("arp", "net-tools", "the text's command for the ARP cache", False),
+    ("nsenter", "util-linux", "labkit shell", False),
+    ("sysctl", "procps", "settings of a host's stack", False),
+    ("iptables", "iptables", "firewalls, and some of the mysteries", False),
     ("ethtool", "ethtool", "which veth is whose peer, and offloading", False),
 )
 

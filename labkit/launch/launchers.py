@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from labkit.errors import LauncherError
+from labkit.errors import LabkitError, LauncherError
 from labkit.launch.machine import Launcher, Machine
 from labkit.launch.uml import Uml
 from labkit.launch.unshare import Sudo, Unshare
@@ -62,6 +62,14 @@ def choose(name: str | None = None, machine: Machine | None = None) -> Launcher:
         f"No lab can be started on this machine.\n{listed}",
         hint="One of these remedies is enough; then run the cell again. labkit doctor tells more.",
     )
+
+
+def explained(launcher: Launcher, error: LabkitError) -> LabkitError:
+    """Why a lab did not start with a launcher that seemed to work, if that can be found out."""
+    problem = launcher.probe()
+    if problem is None:
+        return error
+    return LauncherError(f"No lab can be started now. {problem.reason}", hint=problem.remedy)
 
 
 def _unknown(name: str, source: str) -> LauncherError:

@@ -8,11 +8,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_ADMIN": 21}
+CAPABILITIES = {
+    "CAP_NET_BROADCAST": 11,  # for one socket that hears every namespace, netlink(7)
+    "CAP_NET_ADMIN": 12,
+    "CAP_NET_RAW": 13,
+    "CAP_SYS_ADMIN": 21,
+}
 """What a lab needs where no user namespace gives it: `capabilities(7)`, linux/capability.h."""
 
 
@@ -107,10 +113,10 @@ class Machine:
                 return value.strip()
         return ""
 
-    def missing_capabilities(self) -> list[str]:
+    def missing_capabilities(self, needed: Mapping[str, int] = CAPABILITIES) -> list[str]:
         """Which of the needed capabilities this process lacks."""
         effective = int(self.status("CapEff") or "0", 16)
-        return [name for name, bit in CAPABILITIES.items() if not effective >> bit & 1]
+        return [name for name, bit in needed.items() if not effective >> bit & 1]
 
     def is_filtered(self) -> bool:
         """Whether a seccomp filter limits this process's system calls."""

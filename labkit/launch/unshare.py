@@ -16,10 +16,24 @@ NAMESPACES = (
     # --kill-child: when unshare dies, so does the agent, and with process 1 all the rest.
     # slave: no mount of a lab reaches the machine, and the machine's unmounts reach the lab,
     # so that a lab keeps no disk busy.
-    *("--net", "--mount", "--pid", "--fork", "--kill-child"),
+    # --uts, --ipc: a learner's `hostname` names the lab, not the machine.
+    *("--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"),
     *("--propagation", "slave", "--mount-proc"),
 )
 USER_NAMESPACE = ("--user", "--map-root-user")
+KEPT = (
+    # Interfaces, frames, hearing every namespace; namespaces and mounts; a learner's tracing.
+    "+net_admin,+net_raw,+net_broadcast,+sys_admin,+sys_ptrace,"
+    # What root's programs rely on, as in a container of Docker's.
+    "+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+setfcap,"
+    "+net_bind_service,+sys_chroot"
+)
+BOUNDED = ("setpriv", "--bounding-set", f"-all,{KEPT}", "--")
+"""Takes the other capabilities from root's agent and all that it starts (`capabilities(7)`).
+
+With them a slip of a learner's could set the machine's clock, load a module or make a device.
+A user namespace gives none of them any effect, so that the rootless launcher needs no such thing.
+"""
 
 APPARMOR = """\
 sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0
@@ -35,7 +49,7 @@ and load it: sudo apparmor_parser -r /etc/apparmor.d/labkit-unshare"""
 
 DOCKER_ROOT = (
     "In Docker: docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add NET_RAW "
-    "--security-opt apparmor=unconfined …"
+    "--cap-add NET_BROADCAST --security-opt apparmor=unconfined …"
 )
 DOCKER_USER = (
     "In Docker: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
@@ -56,8 +70,9 @@ class Unshare(Launcher):
     ) -> list[str]:
         unshare = program or Machine().which("unshare") or "unshare"
         last = [] if watched is None else [str(watched)]
+        bounded = () if self.user or not _can_bound(Machine()) else BOUNDED
         user = USER_NAMESPACE if self.user else ()
-        return [unshare, *user, *NAMESPACES, "--", *command, *last]
+        return [unshare, *user, *NAMESPACES, "--", *bounded, *command, *last]
 
     def probe(self, machine: Machine | None = None) -> Problem | None:
         machine = machine or Machine()
@@ -78,6 +93,13 @@ class Unshare(Launcher):
         return diagnose(machine, words, user=self.user)
 
 
+def _can_bound(machine: Machine) -> bool:
+    """Whether `setpriv(1)` is there, and root may drop capabilities: in a container, not always."""
+    return machine.which("setpriv") is not None and (
+        machine.euid() != 0 or not machine.missing_capabilities({"CAP_SETPCAP": 8})
+    )
+
+
 class Sudo(Unshare):
     """Starts the agent as root by `sudo(8)`, where that asks for no password."""
 
@@ -89,7 +111,7 @@ class Sudo(Unshare):
     ) -> list[str]:
         sudo = program or Machine().which("sudo") or "sudo"
         pid = "0" if watched is None else _pid_of(watched)
-        kept = [f"{k}={os.environ[k]}" for k in KEPT if k in os.environ]  # sudo drops them
+        kept = [f"{k}={os.environ[k]}" for k in PASSED if k in os.environ]  # sudo drops them
         if watched is not None:  # an agent, which needs its modules
             kept.append(f"PYTHONPATH={os.pathsep.join(filter(None, (str(PACKAGE), *sys.path)))}")
         inner = super().argv(command)
@@ -115,7 +137,7 @@ class Sudo(Unshare):
 
 PACKAGE = Path(__file__).resolve().parents[2]
 ELEVATED = str(Path(__file__).with_name("elevated.py"))
-KEPT = ("PATH", "LANG", "LC_ALL", "TZ")
+PASSED = ("PATH", "LANG", "LC_ALL", "TZ", "LABKIT_LAB")
 """Variables that the lab's commands see; a command line is for all to read, so no more."""
 
 

@@ -1,8 +1,10 @@
 """Builds the learners' notebooks from `notebooks/source/*.py` (jupytext's percent format).
 
 Code cells are shared by every language; a Markdown cell tagged ``en`` or ``zh`` goes into
-that language's edition alone. The same source always gives the same bytes, so CI can
-check that the committed notebooks are current::
+that language's edition alone. Answers to exercises (see `answers`) are left out of the
+learner's copy; the worked solutions go into `solutions.json`, where `solution("…")` finds
+them. The same source always gives the same bytes, so CI can check that what is
+committed is current::
 
     python -m labkit.lessons.build            # write them
     python -m labkit.lessons.build --check    # exit status 1 where one is out of date
@@ -13,16 +15,23 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from labkit.lessons import answers
+
 LANGUAGES = ("en", "zh")
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+SOLUTIONS = Path(__file__).with_name("solutions.json")
 
 
-def build(source: str, language: str = "en") -> str:
-    """The text of the notebook that a lesson's source makes."""
+def build(source: str, language: str = "en", *, fill: str | int | None = None) -> str:
+    """The text of the notebook that a lesson's source makes.
+
+    `fill` puts answers in, for the tests: see `answers.cell`.
+    """
     import jupytext
 
     notebook = jupytext.reads(source, fmt="py:percent")
@@ -31,11 +40,12 @@ def build(source: str, language: str = "en") -> str:
         tags = list(cell.metadata.get("tags", []))
         if set(tags) & set(LANGUAGES) and language not in tags:
             continue
+        text = answers.cell(cell.source, fill) if cell.cell_type == "code" else cell.source
         kept: dict[str, Any] = {
             "cell_type": cell.cell_type,
-            "id": _cell_id(len(cells), cell.source),
+            "id": _cell_id(len(cells), text),
             "metadata": {"tags": rest} if (rest := [t for t in tags if t != language]) else {},
-            "source": cell.source.splitlines(keepends=True),
+            "source": text.splitlines(keepends=True),
         }
         if cell.cell_type == "code":
             kept |= {"execution_count": None, "outputs": []}
@@ -48,8 +58,33 @@ def build(source: str, language: str = "en") -> str:
     return json.dumps(whole, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
+def worked(source: str) -> dict[str, str]:
+    """The worked solutions of a lesson's source, by exercise; magics as in the notebook."""
+    import jupytext
+
+    found: dict[str, str] = {}
+    for cell in jupytext.reads(source, fmt="py:percent").cells:
+        if cell.cell_type == "code":
+            magic = "".join(re.findall(r"\A%%.*\n", cell.source))
+            for answer in answers.answers(cell.source):
+                found[answer.name] = magic + answer.solution
+    return found
+
+
 def _cell_id(number: int, source: str) -> str:
     return f"{number:03d}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+
+
+def everything() -> dict[Path, str]:
+    """Every file that is built, with its text."""
+    solutions: dict[str, str] = {}
+    built: dict[Path, str] = {}
+    for path in sorted((NOTEBOOKS / "source").glob("[0-9]*.py")):
+        source = path.read_text(encoding="utf-8")
+        built[NOTEBOOKS / f"{path.stem}.ipynb"] = build(source)
+        solutions |= worked(source)
+    built[SOLUTIONS] = json.dumps(solutions, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    return built
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,9 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, say what is stale")
     check = parser.parse_args(arguments).check
     stale = []
-    for source in sorted((NOTEBOOKS / "source").glob("[0-9]*.py")):
-        target = NOTEBOOKS / f"{source.stem}.ipynb"
-        text = build(source.read_text(encoding="utf-8"))
+    for target, text in everything().items():
         if target.exists() and target.read_text(encoding="utf-8") == text:
             continue
         stale.append(target.name)

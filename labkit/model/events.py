@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from labkit.model.operations import Operation
+from labkit.model.text import visible
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
@@ -26,7 +27,9 @@ class LinkSet(_Event, frozen=True, kw_only=True, tag=True):
     """An interface exists, as RTM_NEWLINK says (`rtnetlink(7)`).
 
     `master` is the index of the bridge this is a port of; `peer_netns` and `peer_index`
-    say where a veth's other end is, when that is in the lab.
+    say where a veth's other end is, when that is in the lab. `port_state` and `isolated` are
+    a bridge port's (`bridge(8)`): frames do not pass from one isolated port to another. Names
+    are told as they can be shown: what a learner calls an interface may hold any character.
     """
 
     netns: str
@@ -41,7 +44,14 @@ class LinkSet(_Event, frozen=True, kw_only=True, tag=True):
     peer_netns: str | None = None
     peer_index: int | None = None
     port_state: str | None = None
+    isolated: bool = False
     altnames: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name.isprintable():
+            msgspec.structs.force_setattr(self, "name", visible(self.name))
+        if not all(map(str.isprintable, self.altnames)):
+            msgspec.structs.force_setattr(self, "altnames", tuple(map(visible, self.altnames)))
 
 
 class LinkRemoved(_Event, frozen=True, kw_only=True, tag=True):
@@ -136,6 +146,76 @@ class Traffic(_Event, frozen=True, kw_only=True, tag=True):
     sent: int
 
 
+class Frame(_Event, frozen=True, kw_only=True, tag=True):
+    """A frame as an interface received or sent it; `at` is the kernel's own timestamp.
+
+    `packet_type` is the kernel's word (`packet(7)`): "host", "broadcast", "multicast" and
+    "otherhost" for what came in, "outgoing" for what went out. `data` begins with the
+    Ethernet header; `length` is the frame's, where `data` holds only its beginning.
+    """
+
+    netns: str
+    index: int
+    packet_type: str
+    data: bytes
+    length: int | None = None
+
+    @property
+    def is_outgoing(self) -> bool:
+        """Whether the interface sent it."""
+        return self.packet_type == "outgoing"
+
+
+class RouteLookup(_Event, frozen=True, kw_only=True, tag=True):
+    """What the kernel answered when asked for the way to an address (RTM_GETROUTE).
+
+    `matched` is the row of the routing table that it chose (with RTM_F_FIB_MATCH); `kind` the
+    row's type: "unicast", "local", "blackhole" and so on. `error` is the errno of a refusal.
+    """
+
+    netns: str
+    destination: str
+    kind: str = "unicast"
+    matched: str | None = None
+    gateway: str | None = None
+    index: int = 0
+    source: str | None = None
+    error: int | None = None
+
+
+class SettingSet(_Event, frozen=True, kw_only=True, tag=True):
+    """A setting of a namespace is now that; it was looked up.
+
+    `name` is a path below /proc/sys (`sysctl(8)`), or "link/NAME/arp" for whether an interface
+    takes part in ARP (`ip link set NAME arp off`).
+    """
+
+    netns: str
+    name: str
+    value: str
+
+
+class FirewallSet(_Event, frozen=True, kw_only=True, tag=True):
+    """The packet filter rules of a namespace, as `iptables-save -c` prints them.
+
+    They were looked up, those of iptables-legacy and those of iptables-nft, without comments.
+    The counters in them say which rule has met packets. Empty where there are none.
+    """
+
+    netns: str
+    rules: str
+
+
+class CountersSet(_Event, frozen=True, kw_only=True, tag=True):
+    """What a namespace's stack has counted so far, by names like "Ip.InNoRoutes".
+
+    They were looked up in `/proc/net/snmp` and `/proc/net/netstat` (`proc(5)`, RFC 1213).
+    """
+
+    netns: str
+    counters: dict[str, int]
+
+
 class ProcessStarted(_Event, frozen=True, kw_only=True, tag=True):
     """A command was started in a namespace."""
 
@@ -151,13 +231,16 @@ class ProcessEnded(_Event, frozen=True, kw_only=True, tag=True):
 
 
 class Lost(_Event, frozen=True, kw_only=True, tag=True):
-    """The kernel dropped events before they could be read; the tables were read again.
+    """The kernel dropped something before it could be read.
 
-    `what` says which kind; `count` how many, None where the kernel does not tell.
+    `what` says which kind: "frames", or changes of links and tables (which were then read
+    again); `count` how many, None where the kernel does not tell; `netns` where, if it was
+    in one namespace.
     """
 
     what: str
     count: int | None = None
+    netns: str | None = None
 
 
 class Closed(_Event, frozen=True, kw_only=True, tag=True):
@@ -180,6 +263,11 @@ Event = (
     | FdbRemoved
     | NamespaceRemoved
     | Traffic
+    | Frame
+    | RouteLookup
+    | SettingSet
+    | FirewallSet
+    | CountersSet
     | ProcessStarted
     | ProcessEnded
     | Lost

@@ -30,6 +30,9 @@ class Namespace:
         self.neighbours: dict[tuple[int, str], ev.NeighbourSet] = {}
         self.fdb: dict[tuple[int, int, str, int | None], ev.FdbSet] = {}
         self.traffic: dict[int, ev.Traffic] = {}
+        self.settings: dict[str, ev.SettingSet] = {}
+        self.firewall: ev.FirewallSet | None = None
+        self.counters: ev.CountersSet | None = None
 
     def link_named(self, name: str) -> ev.LinkSet | None:
         """The interface with that name or altname, or None."""
@@ -61,7 +64,9 @@ class State:
         self.bridges: dict[str, op.AddBridge] = {}
         self.namespaces: dict[str, Namespace] = {MACHINE: Namespace()}
         self.jobs: dict[int, ev.ProcessStarted] = {}
+        self.applied: list[ev.Applied] = []
         self.lost = 0
+        self.frames_lost = 0
         self.closed: str | None = None
 
     @classmethod
@@ -78,6 +83,7 @@ class State:
         twin.hosts = dict(self.hosts)
         twin.bridges = dict(self.bridges)
         twin.jobs = dict(self.jobs)
+        twin.applied = list(self.applied)
         twin.namespaces = {}
         for name, space in self.namespaces.items():
             other = Namespace()
@@ -87,6 +93,9 @@ class State:
             other.neighbours = dict(space.neighbours)
             other.fdb = dict(space.fdb)
             other.traffic = dict(space.traffic)
+            other.settings = dict(space.settings)
+            other.firewall = space.firewall
+            other.counters = space.counters
             twin.namespaces[name] = other
         return twin
 
@@ -98,6 +107,8 @@ class State:
         """Takes one event in."""
         self.at = max(self.at, event.at)
         match event:
+            case ev.Frame() | ev.RouteLookup():
+                pass  # they happened; nothing holds them
             case ev.LinkSet():
                 self.space(event.netns).links[event.index] = event
             case ev.LinkRemoved():
@@ -133,11 +144,21 @@ class State:
                 self.jobs[event.job] = event
             case ev.ProcessEnded():
                 self.jobs.pop(event.job, None)
+            case ev.SettingSet():
+                self.space(event.netns).settings[event.name] = event
+            case ev.FirewallSet():
+                self.space(event.netns).firewall = event
+            case ev.CountersSet():
+                self.space(event.netns).counters = event
             case ev.Lost():
-                self.lost += event.count or 1
+                if event.what == "frames":
+                    self.frames_lost += event.count or 1
+                else:
+                    self.lost += event.count or 1
             case ev.Closed():
                 self.closed = event.reason
             case ev.Applied():
+                self.applied.append(event)
                 self._applied(event.operation)
 
     def _applied(self, operation: op.Operation) -> None:
@@ -167,7 +188,9 @@ class State:
 
     def _set_fdb(self, event: ev.FdbSet) -> None:
         fdb = self.space(event.netns).fdb
-        if event.kind == "learned":  # a MAC is learned at one port only: this row replaces another
+        same = fdb.get((event.bridge, event.port, event.mac, event.vlan))
+        # A MAC is learned at one port only: this row replaces another.
+        if event.kind == "learned" and (same is None or same.kind != "learned"):
             for key in [
                 key
                 for key, row in fdb.items()
@@ -176,6 +199,26 @@ class State:
             ]:
                 del fdb[key]
         fdb[event.bridge, event.port, event.mac, event.vlan] = event
+
+    def events(self) -> Iterator[ev.Event]:
+        """Events that lead here from nothing: what a log begins with that let older ones go."""
+        yield from self.applied
+        for netns in State.after(self.applied).namespaces.keys() - self.namespaces.keys():
+            yield ev.NamespaceRemoved(at=self.at, netns=netns)
+        for netns, space in self.namespaces.items():
+            yield from space.links.values()
+            for index, held in space.addresses.items():
+                for address in held:
+                    yield ev.AddressSet(at=self.at, netns=netns, index=index, address=address)
+            for rows in (space.routes, space.neighbours, space.fdb, space.traffic, space.settings):
+                yield from rows.values()
+            yield from (event for event in (space.firewall, space.counters) if event)
+        yield from self.jobs.values()
+        for what, count in (("changes", self.lost), ("frames", self.frames_lost)):
+            if count:
+                yield ev.Lost(at=self.at, what=what, count=count)
+        if self.closed is not None:
+            yield ev.Closed(at=self.at, reason=self.closed)
 
     # Views: the frozen values of labkit.model.values.
 

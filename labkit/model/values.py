@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar, overload
 
 import msgspec
 
+from labkit.model.text import visible
+
 
 class Interface(msgspec.Struct, frozen=True, kw_only=True):
     """One network interface of a namespace.
@@ -146,4 +148,4 @@ def as_text(value: Any) -> str:
         return f"{value:.1f}"
     if isinstance(value, tuple):
         return " ".join(value) or "-"
-    return str(value)
+    return visible(str(value))

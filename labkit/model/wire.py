@@ -15,9 +15,19 @@ from labkit.model.operations import Operation
 
 LIMIT = 1_000_000
 """Bytes kept of each of a command's two output streams: the last ones."""
+LONGEST = 64 << 20
+"""Bytes that a line has at most: several times the longest that either side ever has to send."""
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no message; not UTF-8 and too deep come as themselves."""
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    id: int
+
+
+class Numbered(msgspec.Struct, frozen=True):
+    """A request of which only the number can be understood: enough to answer that it was not."""
+
     id: int
 
 
@@ -45,7 +55,8 @@ class Spawn(_Request, frozen=True, kw_only=True, tag=True):
 
     With `wait` the reply comes when the command has ended (`CommandResult`), else as soon
     as it runs (its job number). `timeout` is in seconds; `files` are written first, below
-    the lab's private /run.
+    the lab's private /run. A `quiet` command is in no event: what it changes is still told.
+    With `merge` its errors stand in its output where they happened, as on a terminal.
     """
 
     netns: str
@@ -54,12 +65,40 @@ class Spawn(_Request, frozen=True, kw_only=True, tag=True):
     wait: bool = True
     timeout: float | None = None
     files: dict[str, str] = {}
+    quiet: bool = False
+    merge: bool = False
+
+
+class Lookup(_Request, frozen=True, kw_only=True, tag=True):
+    """Ask a namespace's kernel for the way to an address; answered by a `RouteLookup` event.
+
+    All that has been announced before is told before it.
+    """
+
+    netns: str
+    destination: str
+
+
+class Inspect(_Request, frozen=True, kw_only=True, tag=True):
+    """Look up what the kernel does not announce: counters, packet filter rules, settings.
+
+    What differs from what was last told comes as events. A namespace that is gone is passed over.
+    Settings take the longest to read, and are left out where `settings` is false.
+    """
+
+    netns: tuple[str, ...]
+    settings: bool = True
 
 
 class JobOutput(_Request, frozen=True, kw_only=True, tag=True):
-    """What a job has printed so far, and whether it still runs."""
+    """What a job has printed so far, and whether it still runs.
+
+    With `take` what is told is not kept: the next answer goes on from there, and a job that
+    has ended is let go of.
+    """
 
     job: int
+    take: bool = False
 
 
 class StopJob(_Request, frozen=True, kw_only=True, tag=True):
@@ -75,7 +114,7 @@ class Cancel(_Request, frozen=True, kw_only=True, tag=True):
     target: int
 
 
-Request = Hello | Build | Sync | Spawn | JobOutput | StopJob | Cancel
+Request = Hello | Build | Sync | Spawn | Lookup | Inspect | JobOutput | StopJob | Cancel
 
 
 class CommandResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,6 +10,7 @@ import graphviz
 from labkit.model.events import LinkSet
 from labkit.model.operations import MACHINE
 from labkit.model.state import HostInfo, State
+from labkit.model.text import visible
 
 FOLD_OVER = 12
 """Hosts with a single cable, to the same bridge, of which more than this are folded."""
@@ -180,7 +181,7 @@ def _draw_host(graph: graphviz.Graph, state: State, host: HostInfo) -> None:
     lines = lines_for(state, host)
     graph.node(
         node_id(host.name),
-        graphviz.escape("\n".join([host.name, *lines])),
+        _text("\n".join([host.name, *lines])),
         style="rounded,filled",
         fillcolor="#fff7ed",
         color="#D55E00",
@@ -212,8 +213,8 @@ def _draw_cable(
     graph.edge(
         nodes[0],
         nodes[1],
-        taillabel=graphviz.escape(names[0]),
-        headlabel=graphviz.escape(names[1]),
+        taillabel=_text(names[0]),
+        headlabel=_text(names[1]),
         label="no carrier" if notes and not works else "",
         style="solid" if works else "dashed",
         color=GREY,
@@ -228,7 +229,12 @@ def node_id(name: str) -> str:
 
 def _record(text: str) -> str:
     """Text for a record's field, of which Graphviz gives some characters a meaning."""
-    return re.sub(r"([\\{}|<> ])", r"\\\1", text).replace("&", "&amp;")
+    return re.sub(r"([\\{}|<> ])", r"\\\1", visible(text)).replace("&", "&amp;")
+
+
+def _text(lines: str) -> str:
+    """Text of a label, of which Graphviz gives backslashes and entities a meaning."""
+    return str(graphviz.escape("\n".join(map(visible, lines.split("\n"))).replace("&", "&amp;")))
 
 
 def _width(title: str, *lines: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import traitlets
 from labkit.model import events as ev
 from labkit.model.state import State
 from labkit.recording import Recording
+from labkit.widgets.replay import Replay
 
 PAUSE = 0.05
 """Seconds between two updates: 20 a second is what a browser takes without losing any."""
@@ -43,18 +45,25 @@ class LiveView(anywidget.AnyWidget):
     status = traitlets.Dict().tag(sync=True)
     beat = traitlets.Int(0, help="The log's time, in milliseconds since the epoch.").tag(sync=True)
 
-    def __init__(self, recording: Recording, **fields: Any) -> None:
+    pause = PAUSE
+    """Seconds between two updates of this view, at least."""
+
+    def __init__(self, recording: Recording | Replay, **fields: Any) -> None:
         self.recording = recording
+        self._publishing = threading.Lock()
         self._dirty = threading.Event()
         self._ended = threading.Event()
         super().__init__(**fields)
         # Listening comes first: what happens while the first snapshot is made is in the second.
-        forget = recording.listen(self._hear) if recording.live else None
+        forget = self._listen() if recording.live else None
         if self._publish() and forget:
             name = f"labkit {type(self).__name__}"
             threading.Thread(target=self._run, args=(forget,), name=name, daemon=True).start()
         elif forget:
             forget()
+
+    def _listen(self) -> Callable[[], None]:
+        return self.recording.listen(self._hear)
 
     def _hear(self, event: object) -> None:
         if not isinstance(event, self.indifferent):
@@ -84,16 +93,27 @@ class LiveView(anywidget.AnyWidget):
         self._dirty.set()
         super().close()
 
+    def refresh(self) -> None:
+        """Computes and sends what has changed, at once: of a replay, when its instant moved."""
+        self._publish()
+
     def _publish(self) -> bool:
         """Computes and sends what has changed. False when it was the last."""
+        with self._publishing:  # a replay's instant is moved by another thread than its log grows
+            return self._send_changes()
+
+    def _send_changes(self) -> bool:
         state = self.recording.state()
         now = self.recording.now()
         status = {
             "name": self.recording.name,
             "recorded": not self.recording.live,
             "launcher": self.recording.launcher,
+            "moment": self.recording.moment if isinstance(self.recording, Replay) else "",
             "closed": state.closed,
             "lost": state.lost,
+            "frames_lost": state.frames_lost,
+            "forgotten": self.recording.forgotten,
             "error": "",
         }
         traits: dict[str, Any] = {"status": status}
@@ -108,7 +128,7 @@ class LiveView(anywidget.AnyWidget):
                 self.beat = now // 1_000_000
                 for name, value in changed.items():
                     setattr(self, name, value)
-        return state.closed is None
+        return self.recording.closed is None
 
     def _run(self, forget: Any) -> None:
         last_beat = time.monotonic()
@@ -123,7 +143,7 @@ class LiveView(anywidget.AnyWidget):
                     began = time.monotonic()
                     alive = self._publish()
                     spent = time.monotonic() - began
-                    self._ended.wait(max(PAUSE, spent * SHARE))
+                    self._ended.wait(max(self.pause, spent * SHARE))
                 if alive and time.monotonic() - last_beat >= BEAT:
                     last_beat = time.monotonic()
                     self.beat = self.recording.now() // 1_000_000

@@ -11,6 +11,7 @@ from labkit.model.state import State
 from labkit.recording import Recording
 from labkit.render.layout import NO_MAC
 from labkit.widgets.live import LiveView, static
+from labkit.widgets.replay import Replay
 
 MEANING = {
     "INCOMPLETE": "asked, no answer yet",
@@ -38,11 +39,13 @@ class Tables(LiveView):
     """
 
     indifferent = (*LiveView.indifferent, ev.Traffic)
-    _esm = static("shared.js") + static("tables.js")
+    _esm = static("shared.js") + static("rows.js") + static("tables.js")
     _css = static("labkit.css")
 
     def __init__(
-        self, recording: Recording, selection: Sequence[tuple[str, str]] | None = None
+        self,
+        recording: Recording | Replay,
+        selection: Sequence[tuple[str, str]] | None = None,
     ) -> None:
         self.selection = selection
         super().__init__(recording)

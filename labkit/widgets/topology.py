@@ -12,9 +12,13 @@ from labkit.model.state import State
 from labkit.recording import Recording
 from labkit.render.layout import layout
 from labkit.widgets.live import LiveView, static
+from labkit.widgets.replay import Replay
 
 NAMED = 8
 """How many ports of a bridge, or ends without carrier, the summary names; the rest are counted."""
+
+KEPT = 32
+"""Layouts that are kept: a timeline goes to and fro between them."""
 
 
 class Topology(LiveView):
@@ -29,31 +33,26 @@ class Topology(LiveView):
         ev.RouteSet,
         ev.RouteRemoved,
     )
-    _esm = static("shared.js") + static("topology.js")
+    _esm = static("shared.js") + static("diagram.js") + static("topology.js")
     _css = static("labkit.css")
 
     traffic = traitlets.Dict(
         help="Packets received and sent so far, by end (namespace/index)."
     ).tag(sync=True)
 
-    def __init__(self, recording: Recording) -> None:
-        self._shape: object = None
-        self._layout: dict[str, Any] = {}
+    def __init__(self, recording: Recording | Replay) -> None:
+        self._layouts: dict[str, dict[str, Any]] = {}
         super().__init__(recording)
 
     def picture(self, state: State) -> dict[str, Any]:
-        """Positions (found again only when the shape has changed) and link states."""
+        """Positions (found once for each shape) and link states."""
         shape = _shape(state)
-        if shape != self._shape:
-            self._layout = layout(state)
-            self._shape = shape
-        links = {
-            f"{netns}/{index}": [link.is_up, link.has_carrier, link.port_state]
-            for netns, space in state.namespaces.items()
-            for index, link in space.links.items()
-            if link.peer_netns is not None or link.master is not None
-        }
-        return {"layout": self._layout, "links": links, "summary": self.text(state)}
+        if shape not in self._layouts:
+            while len(self._layouts) >= KEPT:
+                del self._layouts[next(iter(self._layouts))]
+            self._layouts[shape] = layout(state)
+        layout_ = self._layouts[shape]
+        return {"layout": layout_, "links": links_of(state), "summary": self.text(state)}
 
     def extras(self, state: State) -> dict[str, Any]:
         """The counters: they change with every packet, and the picture does not."""
@@ -89,9 +88,19 @@ class Topology(LiveView):
         return " ".join(parts)
 
 
-def _shape(state: State) -> object:
+def links_of(state: State) -> dict[str, list[Any]]:
+    """Of every end of a cable (namespace/index): up? carrier? which port state?"""
+    return {
+        f"{netns}/{index}": [link.is_up, link.has_carrier, link.port_state]
+        for netns, space in state.namespaces.items()
+        for index, link in space.links.items()
+        if link.peer_netns is not None or link.master is not None
+    }
+
+
+def _shape(state: State) -> str:
     """What the layout depends on."""
-    return [
+    parts: list[object] = [
         (
             netns,
             [
@@ -101,7 +110,8 @@ def _shape(state: State) -> object:
             sorted((k, tuple(v)) for k, v in space.addresses.items()),
         )
         for netns, space in state.namespaces.items()
-    ] + [(host.name, host.netns) for host in state.hosts.values()]
+    ]
+    return repr(parts + [(host.name, host.netns) for host in state.hosts.values()])
 
 
 def _some(names: list[str]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.conftest import open_notebook
 
-FIRST = "01-containers-on-one-bridge.ipynb"
+FIRST = "00-start-here.ipynb"
 SIZE = {"width": 1280, "height": 900}
 
 

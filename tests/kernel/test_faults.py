@@ -260,6 +260,15 @@ def test_the_agent_killed(scene: Scene):
         assert again.host("nginx-1").run("true")
 
 
+def test_a_cable_moves_with_its_address(lab):
+    """The address of a cable that has just been removed is free again at once."""
+    one, other, host = lab.bridge("sw1"), lab.bridge("sw2"), lab.host("h1")
+    for bridge in (one, other, one):
+        lab.cable(host, bridge, "10.0.0.1/24").remove()
+    lab.cable(host, other, "10.0.0.1/24")
+    assert [i.addresses for i in host.interfaces if i.name != "lo"] == [("10.0.0.1/24",)]
+
+
 FULL_DISK = """
 import os, sys
 from labkit import LabkitError, Recording

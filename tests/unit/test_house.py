@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import labkit
-from labkit.lessons.build import NOTEBOOKS, build
+from labkit.lessons.build import NOTEBOOKS, build, everything
 from tests.conftest import unexpected
 
 ROOT = Path(labkit.__file__).parent
@@ -22,19 +22,30 @@ FILES = sorted(ROOT.rglob("*.py"))
 MAY = {
     "model": set(),
     "naming": set(),
-    "recording": {"model"},
+    "archive": {"model"},
+    "pcapng": {"model", "archive"},
+    "recording": {"model", "archive"},
     "agent": {"model"},
     "launch": {"model"},
+    "journey": {"model", "recording"},
     "render": {"model"},
-    "widgets": {"render", "model", "recording"},
+    "widgets": {"render", "model", "recording", "journey"},
     "hosts": {"model", "naming"},
-    "wiring": {"model", "naming"},
+    "wiring": {"model", "hosts", "naming"},
     "refusals": {"model"},
-    "lab": {"launch", "recording", "model", "hosts", "wiring", "naming", "refusals"},
-    "lessons": {"lab", "launch", "recording", "model", "hosts", "wiring"},
+    "notebook": {"model", "hosts", "wiring", "recording", "naming"},
+    "lab": {"launch", "recording", "model", "hosts", "wiring", "naming", "refusals", "notebook"},
+    "lessons": {"lab", "launch", "recording", "model", "hosts", "wiring", "naming", "journey"},
     "cli": {"lessons", "lab", "launch", "recording", "model"},
 }
-LAZILY = {"lab": {"render", "widgets"}, "hosts": {"lab"}, "wiring": {"lab"}}
+LAZILY = {
+    "notebook": {"render", "widgets", "lessons", "journey"},
+    "hosts": {"lab", "journey"},
+    "wiring": {"lab"},
+    "recording": {"journey", "render", "widgets", "pcapng"},
+    "journey": {"render", "widgets"},
+    "lessons": {"widgets"},
+}
 ONLY = {
     "pyroute2": {"agent"},
     "ipywidgets": {"widgets"},
@@ -43,7 +54,8 @@ ONLY = {
     "graphviz": {"render"},
     "matplotlib": {"render"},
     "jupytext": {"lessons"},
-    "scapy": set(),
+    "IPython": {"lessons"},
+    "scapy": {"journey"},
 }
 
 
@@ -97,14 +109,26 @@ def test_a_room_stays_small(path: Path):
 
 
 def test_importing_labkit_imports_nothing_heavy():
-    heavy = ["pyroute2", "ipywidgets", "anywidget", "matplotlib", "graphviz", "IPython", "msgspec"]
+    heavy = [
+        "pyroute2",
+        "ipywidgets",
+        "anywidget",
+        "matplotlib",
+        "graphviz",
+        "IPython",
+        "msgspec",
+        "scapy",
+    ]
     code = f"import labkit, sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_the_public_names():
-    assert set(labkit.__all__) == {"Lab", "LabkitError", "Recording", "__version__"}
+    assert set(labkit.__all__) == {
+        *("Lab", "LabkitError", "Recording", "__version__"),
+        *("check", "hint", "predict", "progress", "solution"),
+    }
     for name in labkit.__all__:
         assert getattr(labkit, name) is not None
 
@@ -119,6 +143,11 @@ def test_committed_notebooks_are_current_and_clean(source: Path):
     for cell in json.loads(text)["cells"]:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
+
+
+def test_committed_solutions_are_current():
+    for path, text in everything().items():
+        assert path.read_text() == text, f"{path.name}: run make notebooks"
 
 
 def test_every_notebook_has_a_source():

@@ -111,7 +111,7 @@ SITUATIONS = {
     "root in docker": (
         ROOT,
         {"uid": 0, "caps": DOCKER, "seccomp": 2},
-        "lacks CAP_NET_ADMIN, CAP_SYS_ADMIN",
+        "lacks CAP_NET_BROADCAST, CAP_NET_ADMIN, CAP_SYS_ADMIN",
         "--cap-add SYS_ADMIN --cap-add NET_ADMIN",
     ),
     "apparmor": (

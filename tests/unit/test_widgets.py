@@ -11,6 +11,7 @@ from labkit import LabkitError, Recording
 from labkit.model import events as ev
 from labkit.widgets import Tables, Topology, live
 from labkit.widgets import topology as topology_module
+from labkit.widgets.timeline import Scrubber
 from tests.unit.test_model import M, learned, scene
 
 LATE = 10  # seconds after which a test gives up; none waits so long
@@ -234,6 +235,14 @@ def test_lost_events_are_told(recording):
     assert values[-1]["lost"] == 12
 
 
+def test_frames_that_are_left_out_are_told(recording):
+    view = Tables(recording)
+    changed, values = seen(view, "status")
+    recording.append(ev.Lost(at=time.time_ns(), what="frames", count=7, netns="nginx-1"))
+    assert changed.wait(LATE)
+    assert (values[-1]["lost"], values[-1]["frames_lost"]) == (0, 7)
+
+
 def test_an_error_shows_and_the_view_goes_on(recording, monkeypatch):
     view = Topology(recording)
     changed, values = seen(view, "status")
@@ -291,7 +300,7 @@ def test_a_recorded_view_has_no_thread_and_says_so(tmp_path, recording):
 
 
 def test_the_modules_need_nothing_from_outside():
-    for view in (Topology, Tables):
+    for view in (Topology, Tables, Scrubber):
         text = str(view._esm)
         assert text.count("export default") == 1
         for word in ("import ", "innerHTML", "insertAdjacentHTML", "eval(", "fetch(", "https:"):

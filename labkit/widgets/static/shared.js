@@ -115,14 +115,14 @@ function frame(model, el, what) {
     const s = model.get("status");
     title.textContent = s.name ?? "";
     root.setAttribute("aria-label", `${s.name}: ${what}`);
-    gone = !s.closed && !s.recorded && Date.now() - lastBeat > HEARTBEAT;
+    gone = !s.still && !s.closed && !s.recorded && Date.now() - lastBeat > HEARTBEAT;
     root.classList.toggle("lk-ended", Boolean(s.closed) && !s.recorded);
     root.classList.toggle("lk-gone", gone);
-    const kind = s.recorded ? "recorded" : s.closed ? "ended" : gone ? "disconnected" : "live";
-    if (badge.dataset.kind !== kind) {
-      badge.dataset.kind = kind;
-      badge.textContent = kind === "live" && s.launcher ? `live, ${s.launcher}` : kind;
-    }
+    const kind = s.moment ? "moment" : s.recorded ? "recorded" : s.closed ? "ended" : gone ? "disconnected" : "live";
+    if (badge.dataset.kind !== kind) badge.dataset.kind = kind;
+    const live = kind === "live" && s.launcher; // and by which launcher
+    const label = s.moment || (live ? `live, ${s.launcher}` : kind); // a view of a timeline says which instant it shows
+    if (badge.textContent !== label) badge.textContent = label;
     const notes = [];
     if (s.error) notes.push(s.error);
     if (gone) notes.push("The notebook kernel has stopped or restarted. Run the cell again.");
@@ -130,6 +130,13 @@ function frame(model, el, what) {
     if (s.lost) {
       const many = s.lost === 1 ? "1 kernel event was" : `${s.lost} kernel events were`;
       notes.push(`${many} lost: they came too fast. The tables were read again.`);
+    }
+    if (s.frames_lost) {
+      const many = s.frames_lost === 1 ? "1 frame was" : `${s.frames_lost.toLocaleString()} frames were`;
+      notes.push(`${many} not captured: they came too fast.`);
+    }
+    if (s.forgotten) {
+      notes.push(`The log keeps the newest: ${s.forgotten.toLocaleString()} older events are forgotten.`);
     }
     const text = notes.join("\n");
     if (notice.textContent !== text) notice.textContent = text;
@@ -144,7 +151,7 @@ function frame(model, el, what) {
   }
   function now() { // where time does not run, it stands at the last that was heard
     const s = model.get("status");
-    if (s.recorded || s.closed) return model.get("beat");
+    if (s.recorded || s.closed || s.moment) return model.get("beat");
     if (!gone) frozen = Date.now() + skew;
     return frozen;
   }

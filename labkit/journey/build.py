@@ -1,0 +1,223 @@
+"""A journey made of a part of a recording."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from labkit.journey import Journey
+from labkit.journey.maker import what
+from labkit.journey.sentences import SENTENCES, say
+from labkit.journey.tables import LATE, Numbered, Tables
+from labkit.journey.tell import Teller
+from labkit.journey.values import Step
+from labkit.journey.weave import Sighting, Topology, sightings
+from labkit.model import events as ev
+
+if TYPE_CHECKING:
+    from labkit.recording import Recording
+
+MOST = 4000
+"""Frames that a journey explains one by one: the first ones."""
+LAG = 50_000_000
+"""Nanoseconds by which the kernel's word of a table's change may come after the frame."""
+TELLING = 250_000_000
+"""The same for its word of frames that were dropped, which is asked for five times a second."""
+BACKGROUND = {"STP", "ICMPv6", "IGMP"}
+UNSPECIFIED = "::"
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """The ping that a journey is about: from a namespace, to an address, and how it went."""
+
+    host: str
+    netns: str
+    target: str
+    sent: int
+    received: int
+    output: str
+
+
+def build(
+    recording: Recording,
+    start: int | None = None,
+    end: int | None = None,
+    *,
+    question: Question | None = None,
+    title: str = "",
+) -> Journey:
+    """The journey of the packets between two times, in nanoseconds since the epoch.
+
+    With a `question` it is about that ping alone, and all else is noise. Raises LabkitError for
+    a time that the log has forgotten.
+    """
+    start = start if start is not None else recording.begins
+    recording.check_kept(start)
+    end = end if end is not None else recording.now()
+    before, after = recording.state(start - 1), recording.state(end)
+    window = recording.between(start, end + LAG)
+    frames = [
+        (number, event)
+        for number, event in recording.between(start, end + LATE)
+        if isinstance(event, ev.Frame) and start <= event.at <= end
+    ]
+    frames.sort(key=lambda one: one[1].at)
+    topology = Topology(before, after)
+    left_out = len(frames) - MOST
+    if left_out > 0 and question is not None:  # then those that name one of the two come first
+        own = {ipaddress.ip_address(one).packed for one in topology.addresses(question.netns)}
+        names = {ipaddress.ip_address(question.target).packed, *own}
+        frames.sort(key=lambda one: not any(name in one[1].data for name in names))
+    seen = sightings(frames[:MOST], topology)
+    tables = Tables(recording, before, window)
+    roots = [s for s in seen if s.how not in ("cable", "bridge")]
+    wanted = _wanted(roots, topology, question)
+    steps, noise = _tell(roots, wanted, Teller(topology, tables, roots), tables, topology, question)
+    if question is not None and question.received < question.sent:
+        refused = any(root.packet.quoted and root.number in wanted for root in roots)
+        steps.append(_unanswered(question, window, end, "timeout.error" if refused else "timeout"))
+    return Journey(
+        recording,
+        steps,
+        begins=start,
+        ends=end,
+        title=title or f"{len(seen)} sightings of frames",
+        noise=noise,
+        lost=sum(
+            event.count or 0
+            for _, event in recording.between(start, end + TELLING)
+            if isinstance(event, ev.Lost) and event.what == "frames"
+        ),
+        left_out=max(left_out, 0),
+    )
+
+
+def _tell(
+    roots: Sequence[Sighting],
+    wanted: set[int],
+    teller: Teller,
+    tables: Tables,
+    topology: Topology,
+    question: Question | None,
+) -> tuple[list[Step], list[Step]]:
+    """The steps, and the noise, in the order in which they began."""
+    steps: list[Step] = []
+    noise: list[Step] = []
+    spaces = {s.place[0] for root in roots if root.number in wanted for s in root.tree()}
+    if question is not None:
+        spaces.add(question.netns)
+
+    def pass_until(at: int) -> None:
+        for number, event in tables.pass_until(at):
+            matters = event.state in ("INCOMPLETE", "FAILED") and event.netns in spaces
+            (steps if matters else noise).append(teller.change(number, event))
+
+    if question is not None:
+        first = next((root.at for root in roots if root.number in wanted), None)
+        steps += teller.way(question.netns, question.target, first)
+    for root in roots:
+        pass_until(root.at)
+        if root.number in wanted:
+            steps += teller.chain(root)
+        else:
+            noise.append(_noise(root, topology, teller.claims(root)))
+    pass_until(1 << 63)
+    return steps, noise
+
+
+def _is_background(root: Sighting) -> bool:
+    """Whether a frame is housekeeping that goes on whether or not anybody talks."""
+    packet = root.packet
+    if packet.resolves:
+        asked = root.cause.packet if root.cause is not None else packet
+        if asked.source == UNSPECIFIED or (asked.protocol != "ARP" and asked.answers):
+            return True  # IPv6 sees whether an address is free, and announces it (RFC 4862)
+        return asked.asks and not asked.is_broadcast
+    return packet.protocol in BACKGROUND and packet.operation not in ("echo-request", "echo-reply")
+
+
+def _wanted(roots: Sequence[Sighting], topology: Topology, question: Question | None) -> set[int]:
+    """The numbers of the roots that the journey is about."""
+    if question is None:
+        return {root.number for root in roots if not _is_background(root)}
+    root_of = {s.number: root for root in roots for s in root.tree()}
+    own = topology.addresses(question.netns)
+    found: set[int] = set()
+
+    def follows(root: Sighting) -> bool:
+        return root.cause is not None and root_of[root.cause.number].number in found
+
+    for root in roots:
+        packet = root.packet
+        asks = (
+            packet.operation == "echo-request"
+            and root.place[0] == question.netns
+            and packet.target == question.target
+        )
+        quotes = packet.quoted is not None and packet.quoted.target == question.target
+        if asks or quotes or (not packet.resolves and follows(root)):
+            found.add(root.number)
+    spaces = {question.netns, topology.owner(question.target) or question.netns}
+    for number in found:
+        for s in root_of[number].tree():
+            if s.frame.packet_type in ("host", "outgoing") and topology.bridge(s.place) is None:
+                spaces.add(s.place[0])
+    hops = {question.target, *own}
+    for state in (topology.before, topology.after):
+        for netns in spaces & set(state.namespaces):
+            hops |= {row.gateway for row in state.namespaces[netns].routes.values() if row.gateway}
+    for netns in spaces:
+        hops |= set(topology.addresses(netns))
+    for root in roots:
+        packet = root.packet
+        if not packet.resolves or _is_background(root):
+            continue
+        asks = packet.asks and root.place[0] in spaces and packet.target in hops
+        if asks or follows(root):
+            found.add(root.number)
+    return found
+
+
+def _noise(root: Sighting, topology: Topology, changes: Iterable[int]) -> Step:
+    """Everything that came of a frame of the background, as one step."""
+    packet = root.packet
+    key = f"noise.{packet.protocol}"
+    if packet.resolves and _is_background(root) and not packet.is_broadcast:
+        key = "noise.arp-probe" if packet.asks else "noise.arp-reply"
+    if key not in SENTENCES:
+        key = "noise"
+    bridge = topology.bridge(root.place)
+    host = topology.name(bridge) if bridge else topology.title(root.place[0])
+    text = say(
+        key,
+        host=host,
+        target=packet.target or packet.target_mac,
+        operation=packet.operation or packet.summary,
+        what=what(root),
+    )
+    return Step(
+        kind="noise",
+        host=host,
+        interface=topology.name(root.place),
+        text=text,
+        evidence=tuple(sorted([*(s.number for s in root.tree()), *changes])),
+        at=root.at,
+        frame=root.number,
+        protocol=packet.protocol,
+    )
+
+
+def _unanswered(question: Question, window: Iterable[Numbered], end: int, key: str) -> Step:
+    """The end of a ping that has waited for nothing."""
+    ended = [number for number, event in window if isinstance(event, ev.ProcessEnded)]
+    return Step(
+        kind="timeout",
+        host=question.host,
+        text=say(key, host=question.host, target=question.target),
+        evidence=tuple(ended[-1:]),
+        at=end,
+        protocol="ICMP",
+    )

@@ -1,0 +1,230 @@
+"""Which captured frame is the consequence of which.
+
+A frame is captured at every interface that it passes. Here these sightings are joined:
+through a cable (the same bytes at its two ends), through a bridge (the same bytes in at one
+port and out at others), through a router (the same IP packet, one hop less to live).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+
+from labkit.journey.packets import Packet, decode
+from labkit.journey.values import Place
+from labkit.model import events as ev
+from labkit.model.operations import MACHINE
+from labkit.model.state import State
+
+NO_LINK = ev.LinkSet(at=0, netns="", index=0, name="?")
+
+
+class Topology:
+    """Where things are: as they were before, or have become since."""
+
+    def __init__(self, before: State, after: State) -> None:
+        self.before = before
+        self.after = after
+        self._titles = {
+            host.netns: host.name
+            for state in (before, after)
+            for host in reversed(state.hosts.values())
+        }
+        self._titles[MACHINE] = MACHINE
+        self._addresses: dict[str, dict[str, int]] = {}
+
+    def link(self, place: Place) -> ev.LinkSet:
+        """The interface; one named "?" for an interface that nobody has heard of."""
+        link = self.before.link(*place)
+        if link is None or link.peer_netns is None:
+            link = self.after.link(*place) or link
+        return link or NO_LINK
+
+    def name(self, place: Place) -> str:
+        """The interface's name."""
+        return self.link(place).name
+
+    def title(self, netns: str) -> str:
+        """The name of the host whose namespace that is."""
+        return self._titles.get(netns, netns)
+
+    def bridge(self, place: Place) -> Place | None:
+        """The bridge that an interface is a port of, or None."""
+        link = self.before.link(*place)
+        master = link.master if link else None
+        if master is None:
+            link = self.after.link(*place)
+            master = link.master if link else None
+        return None if master is None else (place[0], master)
+
+    def is_bridge(self, place: Place) -> bool:
+        """Whether it is a bridge's own interface."""
+        return self.link(place).kind == "bridge"
+
+    def peer(self, place: Place) -> Place | None:
+        """The other end of its cable, or None; a loopback is its own."""
+        link = self.link(place)
+        if link.name == "lo":
+            return place
+        if link.peer_netns is None or link.peer_index is None:
+            return None
+        return link.peer_netns, link.peer_index
+
+    def addresses(self, netns: str) -> dict[str, int]:
+        """A namespace's own addresses, each with its interface."""
+        found = self._addresses.get(netns)
+        if found is None:
+            found = self._addresses[netns] = {
+                address.partition("/")[0]: index
+                for state in (self.before, self.after)
+                if netns in state.namespaces
+                for index, many in state.namespaces[netns].addresses.items()
+                for address in many
+            }
+        return found
+
+    def owner(self, address: str) -> str | None:
+        """The namespace that has an address, or None."""
+        for netns in dict.fromkeys([*self.after.namespaces, *self.before.namespaces]):
+            if address in self.addresses(netns):
+                return netns
+        return None
+
+    def whose(self, mac: str) -> str:
+        """The name of the host or bridge that has a MAC, or an empty string."""
+        for state in (self.before, self.after):
+            for netns, space in state.namespaces.items():
+                for link in space.links.values():
+                    if link.mac == mac and link.name != "lo":
+                        return link.name if link.kind == "bridge" else self.title(netns)
+        return ""
+
+
+class Sighting:
+    """One frame at one interface, with what it follows from and what follows from it."""
+
+    def __init__(self, number: int, frame: ev.Frame, packet: Packet) -> None:
+        self.number = number
+        self.frame = frame
+        self.packet = packet
+        self.place: Place = (frame.netns, frame.index)
+        self.cause: Sighting | None = None
+        self.how = ""
+        self.copies: list[Sighting] = []
+        self.is_answered = False
+
+    @property
+    def at(self) -> int:
+        """When, nanoseconds since the epoch."""
+        return self.frame.at
+
+    def follows(self, cause: Sighting, how: str) -> None:
+        """Notes that this is a consequence of another: by "cable", "bridge", "router", "reply"."""
+        self.cause, self.how = cause, how
+        if how in ("cable", "bridge"):
+            cause.copies.append(self)
+        else:
+            cause.is_answered = True
+
+    def tree(self) -> Iterable[Sighting]:
+        """This and all that came of it through cables and bridges."""
+        stack = [self]
+        while stack:
+            one = stack.pop()
+            yield one
+            stack.extend(reversed(one.copies))
+
+
+def sightings(frames: Iterable[tuple[int, ev.Frame]], topology: Topology) -> list[Sighting]:
+    """The frames in the order of the kernel's clock, joined."""
+    found = [Sighting(number, frame, decode(frame.data)) for number, frame in frames]
+    # A frame that a bridge hands to its own stack keeps the timestamp of its port.
+    found.sort(key=lambda s: (s.at, topology.is_bridge(s.place), s.number))
+    _Weaver(topology).weave(found)
+    return found
+
+
+class _Weaver:
+    def __init__(self, topology: Topology) -> None:
+        self._where = topology
+        self._in_cable: dict[tuple[Place, bytes], deque[Sighting]] = defaultdict(deque)
+        self._in_bridge: dict[tuple[Place, bytes], list[Sighting]] = defaultdict(list)
+        self._in_router: dict[tuple[str, object], Sighting] = {}
+        self._asked: dict[tuple[object, ...], Sighting] = {}
+
+    def weave(self, found: list[Sighting]) -> None:
+        """Joins sightings, which are in order."""
+        for seen in found:
+            if seen.frame.is_outgoing:
+                self._out(seen)
+            else:
+                self._in(seen)
+
+    def _out(self, seen: Sighting) -> None:
+        place, data = seen.place, seen.frame.data
+        peer = self._where.peer(place)
+        bridge = self._where.bridge(place)
+        if bridge is not None:
+            cause = self._through(seen, bridge)
+            if cause is not None:
+                seen.follows(cause, "bridge")
+        if seen.cause is None:  # a stack may send out of a port, too
+            self._from_stack(seen)
+        if peer is not None:
+            self._in_cable[peer, data].append(seen)
+        if self._where.is_bridge(place):
+            self._in_bridge[place, data].append(seen)
+
+    def _in(self, seen: Sighting) -> None:
+        place, data = seen.place, seen.frame.data
+        waiting = self._in_cable.get((place, data))
+        if waiting:
+            seen.follows(waiting.popleft(), "cable")
+        if self._where.is_bridge(place):
+            cause = self._through(seen, place)
+            if cause is not None:
+                seen.follows(cause, "bridge")
+        bridge = self._where.bridge(place)
+        if bridge is not None:
+            self._in_bridge[bridge, data].append(seen)
+        else:
+            self._to_stack(seen)
+
+    def _through(self, seen: Sighting, bridge: Place) -> Sighting | None:
+        """The frame at a bridge of which this is a copy: the latest that has none there yet."""
+        for cause in reversed(self._in_bridge.get((bridge, seen.frame.data), ())):
+            if cause.place != seen.place and all(c.place != seen.place for c in cause.copies):
+                return cause
+        return None
+
+    def _to_stack(self, seen: Sighting) -> None:
+        """Remembers what a stack has received, for what it may send because of it."""
+        netns, packet = seen.place[0], seen.packet
+        if seen.frame.packet_type == "otherhost":
+            return
+        if packet.resolves:
+            self._asked[netns, "MAC", packet.target, packet.source] = seen
+        elif packet.operation == "echo-request":
+            self._asked[netns, packet.target, packet.source, packet.ident, packet.sequence] = seen
+        if packet.identity:  # also of one for an own address: NAT may send it on
+            self._in_router[netns, packet.identity] = seen
+        if packet.source and packet.target:
+            self._asked[netns, "error", packet.source, packet.target] = seen
+
+    def _from_stack(self, seen: Sighting) -> None:
+        """Finds the reason for which a stack has sent this."""
+        netns, packet = seen.place[0], seen.packet
+        passed = self._in_router.get((netns, packet.identity)) if packet.identity else None
+        if passed is not None and passed.packet.ttl == (packet.ttl or 0) + 1:
+            seen.follows(passed, "router")
+            return
+        key: tuple[object, ...] = ()
+        if packet.answers:
+            key = (netns, "MAC", packet.source, packet.target)
+        elif packet.operation == "echo-reply":
+            key = (netns, packet.source, packet.target, packet.ident, packet.sequence)
+        elif packet.quoted is not None:
+            key = (netns, "error", packet.quoted.source, packet.quoted.target)
+        cause = self._asked.get(key)
+        if cause is not None:
+            seen.follows(cause, "reply")

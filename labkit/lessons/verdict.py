@@ -1,0 +1,105 @@
+"""What a check answers: passed, not yet, or could not tell, with expected beside observed."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+PASSED, NOT_YET, COULD_NOT_TELL = "passed", "not yet", "could not tell"
+MARKS = {True: "✓", False: "✗", None: "?"}
+MIME = "application/vnd.labkit.verdict+json"
+"""The form for programs: what the tests of the lessons read from a notebook that has run."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at. `ok` is None where the probe itself failed.
+
+    `source` names the evidence: a table of the kernel, a command, events of the log.
+    """
+
+    what: str
+    expected: str
+    observed: str
+    ok: bool | None
+    source: str = ""
+
+    @property
+    def mark(self) -> str:
+        """✓, ✗ or ?"""
+        return MARKS[self.ok]
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a check. True when it passed."""
+
+    name: str
+    rows: tuple[Row, ...]
+    asks: str = ""
+    note: str = ""
+
+    @property
+    def answer(self) -> str:
+        """Passed, not yet, or could not tell: one unmet row is enough for "not yet"."""
+        marks = [row.ok for row in self.rows]
+        if False in marks:
+            return NOT_YET
+        return PASSED if marks and None not in marks else COULD_NOT_TELL
+
+    def __bool__(self) -> bool:
+        return self.answer == PASSED
+
+    def __repr__(self) -> str:
+        lines = [f"{_mark(self.answer)} {self.name}: {self.answer}"]
+        for row in self.rows:
+            lines.append(f"  {row.mark} {row.what}")
+            lines.append(f"      expected: {row.expected}")
+            lines.append(f"      observed: {row.observed}")
+        return "\n".join([*lines, self.note] if self.note else lines)
+
+    def _repr_html_(self) -> str:
+        body = "".join(
+            f"<tr>{cell(f'{row.mark} {row.what}')}{cell(row.expected)}"
+            f"{cell(row.observed, row.source)}</tr>"
+            for row in self.rows
+        )
+        head = "".join(
+            f'<th scope="col" style="{LEFT}">{name}</th>'
+            for name in ("looked at", "expected", "observed")
+        )
+        caption = (
+            f'<caption style="{LEFT}; caption-side: top; color: inherit">'
+            f"<strong>{_mark(self.answer)} {html.escape(self.name)}: {self.answer}</strong>"
+            "</caption>"
+        )
+        note = f"<div>{html.escape(self.note)}</div>" if self.note else ""
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {
+            "text/plain": repr(self),
+            "text/html": self._repr_html_(),
+            MIME: {"name": self.name, "answer": self.answer},
+        }
+
+
+LEFT = "text-align: start; vertical-align: top"
+SOFT = "font-size: 85%; opacity: 0.8"
+
+
+def cell(text: str, source: str = "") -> str:
+    """A table's cell: a value, and small below it where it comes from."""
+    small = f'<div style="{SOFT}">{html.escape(source)}</div>' if source else ""
+    style = f"{LEFT}; white-space: pre-wrap; max-width: 32em"
+    return f'<td style="{style}">{html.escape(text)}{small}</td>'
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names in a row, or "none"."""
+    return ", ".join(str(name) for name in names) or "none"
+
+
+def _mark(answer: str) -> str:
+    return {PASSED: "✓", NOT_YET: "✗"}.get(answer, "?")

@@ -1,0 +1,54 @@
+"""Live state diagram of neighbour rows: INCOMPLETE, REACHABLE, STALE, DELAY, PROBE, FAILED."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from labkit.model import events as ev
+from labkit.model.state import State
+from labkit.recording import Recording
+from labkit.widgets.live import LiveView, static
+from labkit.widgets.tables import MEANING
+
+STATES = ("INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED")
+"""The states that a row goes through by itself (NUD_…, linux/neighbour.h)."""
+
+
+class NeighbourStates(LiveView):
+    """Where each row of the hosts' neighbour tables stands among the kernel's states.
+
+    `hosts` names them; None is all.
+    """
+
+    indifferent = (*LiveView.indifferent, ev.Traffic, ev.FdbSet, ev.FdbRemoved)
+    _esm = static("shared.js") + static("states.js")
+    _css = static("labkit.css")
+
+    def __init__(self, recording: Recording, hosts: Sequence[str] | None = None) -> None:
+        self.hosts = hosts
+        super().__init__(recording)
+
+    def picture(self, state: State) -> dict[str, Any]:
+        """The rows, by the state that they are in."""
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in STATES}
+        for host in state.hosts.values():
+            if host.netns != host.name or (self.hosts is not None and host.name not in self.hosts):
+                continue
+            for row in state.neighbours(host.netns):
+                if row.state in rows:
+                    keys = [f"host:{host.name}", f"ip:{row.address}"]
+                    text = f"{host.name}: {row.address}"
+                    rows[row.state].append({"text": text, "keys": keys})
+        states = [{"name": name, "meaning": MEANING[name], "rows": rows[name]} for name in STATES]
+        return {"states": states, "summary": self.text(state)}
+
+    def text(self, state: State) -> str:
+        """The rows and their states in words."""
+        said = [
+            f"{host.name}: {row.address} is {row.state}"
+            for host in state.hosts.values()
+            if self.hosts is None or host.name in self.hosts
+            for row in state.neighbours(host.netns)
+        ]
+        return ", ".join(said) + "." if said else "No rows yet."

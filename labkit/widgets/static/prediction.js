@@ -1,0 +1,122 @@
+// A prediction: radio buttons or checkboxes, a lock, then prediction beside evidence.
+
+const PATIENCE = 4000; // ms after which a kernel that has not locked is said not to answer
+let views = 0;
+
+function render({ model, el }) {
+  const root = make(el, "section", "lk lk-predict");
+  root.dataset.lmSuppressShortcuts = "true";
+  const head = make(root, "header", "lk-head");
+  make(head, "span", "lk-title", "Predict");
+  const badge = make(head, "span", "lk-badge");
+  const body = make(root, "div", "lk-body");
+  const spoken = make(root, "p", "lk-words");
+  spoken.setAttribute("aria-live", "polite");
+  const group = `labkit-prediction-${(views += 1)}`;
+  const form = make(body, "form");
+  const fields = make(form, "fieldset");
+  make(fields, "legend", "", model.get("question"));
+  const inputs = model.get("choices").map((text) => {
+    const label = make(fields, "label", "lk-choice");
+    const input = make(label, "input");
+    input.type = model.get("several") ? "checkbox" : "radio";
+    input.name = group;
+    input.dataset.lmSuppressShortcuts = "true"; // or its arrows would move among the cells
+    make(label, "span", "", text);
+    return input;
+  });
+  const acts = make(form, "div", "lk-acts");
+  const button = make(acts, "button", "lk-lock", "Lock it in");
+  button.type = "submit";
+  button.dataset.lmSuppressShortcuts = "true";
+  const note = make(acts, "span", "lk-note-line");
+  note.setAttribute("role", "status");
+  const result = make(body, "div", "lk-outcome");
+  let waiting = null;
+
+  function choose() {
+    model.set("chosen", inputs.flatMap((input, index) => (input.checked ? [index] : [])));
+    model.save_changes();
+    update();
+  }
+  function lock(event) {
+    event.preventDefault();
+    if (model.get("locked") || button.disabled) return;
+    model.set("wish", model.get("wish") + 1);
+    model.save_changes();
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      note.textContent = "The notebook kernel does not answer. It may be busy or have restarted: "
+        + "then run this cell again.";
+    }, PATIENCE);
+  }
+
+  function update() {
+    const locked = model.get("locked");
+    const outcome = model.get("outcome");
+    const graded = Boolean(outcome.answer);
+    const chosen = new Set(model.get("chosen"));
+    inputs.forEach((input, index) => {
+      input.checked = chosen.has(index);
+      input.disabled = locked || graded;
+    });
+    button.disabled = locked || chosen.size === 0;
+    button.textContent = locked ? "Locked" : "Lock it in";
+    const several = model.get("several") ? "Choose one or more, then lock." : "Choose, then lock.";
+    note.textContent = model.get("note")
+      || (locked ? "Now run the next cell and see." : chosen.size ? "Lock it before you go on." : several);
+    badge.textContent = graded ? outcome.answer : locked ? "locked" : "open";
+    form.hidden = graded;
+    result.hidden = !graded;
+    if (graded) show(outcome, chosen);
+  }
+
+  function show(outcome, chosen) {
+    result.replaceChildren();
+    const seen = new Set(outcome.seen);
+    const table = make(make(result, "div", "lk-table"), "table");
+    make(table, "caption", "", model.get("question"));
+    const heading = make(make(table, "thead"), "tr");
+    for (const text of ["choice", "your prediction", "what was seen"]) {
+      make(heading, "th", "", text).scope = "col";
+    }
+    const rows = make(table, "tbody");
+    model.get("choices").forEach((text, index) => {
+      const row = make(rows, "tr");
+      const [mine, real] = [chosen.has(index), seen.has(index)];
+      if (mine || real) row.dataset.agree = mine === real ? "yes" : "no";
+      [text, mine ? "● predicted" : "–", real ? "● seen" : "–"].forEach((words, place) => {
+        const cell = make(row, "td", "", words);
+        cell.dataset.column = ["choice", "your prediction", "what was seen"][place];
+      });
+    });
+    make(result, "p", "lk-grade", outcome.words);
+    const list = make(result, "ul", "lk-evidence");
+    for (const text of outcome.evidence) make(list, "li", "", text);
+    list.hidden = outcome.evidence.length === 0;
+  }
+
+  const locked = () => {
+    clearTimeout(waiting);
+    if (model.get("locked")) spoken.textContent = "Your prediction is locked.";
+    update();
+  };
+  const graded = () => {
+    spoken.textContent = model.get("outcome").words ?? "";
+    update();
+  };
+  const noted = () => { clearTimeout(waiting); update(); };
+  form.addEventListener("change", choose);
+  form.addEventListener("submit", lock);
+  const heard = [
+    ["chosen", update], ["locked", locked], ["outcome", graded], ["note", noted], ["wish", update],
+  ];
+  for (const [trait, callback] of heard) model.on(`change:${trait}`, callback);
+  update();
+  return () => {
+    clearTimeout(waiting);
+    for (const [trait, callback] of heard) model.off(`change:${trait}`, callback);
+  };
+}
+
+export default { render };

@@ -1,0 +1,72 @@
+// A table of rows, each with keys by which it is lit in other views.
+
+const NOTICED = 3000; // ms for which a change stays marked
+
+function ageText(seconds) {
+  if (seconds < 90) return `${Math.floor(seconds)} s`;
+  return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
+}
+
+// The roles are spelled out: where narrow panes lay rows out as cards, they would be lost.
+function buildRows(parent, table, hidden) {
+  const node = make(parent, "table");
+  node.setAttribute("role", "table");
+  const caption = make(node, "caption", hidden ? "lk-words" : "");
+  const name = make(caption, "span", "lk-name", table.title);
+  if (!hidden) name.dataset.keys = table.keys.join(" ");
+  make(caption, "span", "lk-what", hidden ? `, ${table.what}, further rows` : table.what);
+  const head = make(node, "thead", hidden ? "lk-words" : "");
+  head.setAttribute("role", "rowgroup");
+  const line = make(head, "tr");
+  line.setAttribute("role", "row");
+  for (const column of table.columns) {
+    const th = make(line, "th", "", column);
+    th.scope = "col";
+    th.setAttribute("role", "columnheader");
+  }
+  const rows = make(node, "tbody");
+  rows.setAttribute("role", "rowgroup");
+  return rows;
+}
+
+function buildTable(parent, table, fresh) {
+  const wrap = make(parent, "div", "lk-table");
+  wrap.dataset.kind = table.kind;
+  const rows = buildRows(wrap, table, false);
+  const empty = make(wrap, "p", "lk-empty", table.empty);
+  const more = make(wrap, "details", "lk-more");
+  const summary = make(more, "summary");
+  const others = buildRows(more, table, true);
+  return { wrap, rows, empty, more, summary, others, known: new Map(), fresh };
+}
+
+function fillRow(tr, row, columns, announce) {
+  tr.dataset.keys = row.keys.join(" ");
+  tr.dataset.kind = row.kind;
+  let altered = false;
+  row.cells.forEach(([text, note], index) => {
+    const td = tr.children[index] ?? make(tr, "td");
+    if (td.dataset.text === text && td.dataset.note === note) return;
+    const changed = announce && td.dataset.text !== undefined;
+    td.setAttribute("role", index === 0 ? "rowheader" : "cell");
+    td.dataset.column = columns[index];
+    td.dataset.text = text;
+    td.dataset.note = note;
+    td.replaceChildren();
+    make(td, "span", "lk-value", text);
+    if (note) make(td, "span", "lk-note", note);
+    if (changed) {
+      altered = true;
+      mark(td, "lk-changed");
+    }
+  });
+  return altered;
+}
+
+function mark(element, name) {
+  element.classList.remove(name);
+  void element.offsetWidth; // start the animation over
+  element.classList.add(name);
+  clearTimeout(element.marked);
+  element.marked = setTimeout(() => element.classList.remove(name), NOTICED);
+}
