@@ -41,10 +41,17 @@ class Recording:
     """
 
     def __init__(
-        self, name: str = "lab", *, live: bool = True, limit: int = LIMIT, size: int = BYTES
+        self,
+        name: str = "lab",
+        *,
+        live: bool = True,
+        launcher: str = "",
+        limit: int = LIMIT,
+        size: int = BYTES,
     ) -> None:
         self.name = name
         self.live = live
+        self.launcher = launcher  # by which a live lab runs
         self.forgotten = 0
         self._limit = limit
         self._size = size

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import LabkitError
-from labkit.launch.launchers import Machine
+from labkit.launch.machine import Machine
 from labkit.lessons.running import RunningLab, running_labs
 from labkit.model.operations import MACHINE
 

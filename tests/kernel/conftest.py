@@ -15,7 +15,7 @@ from labkit.launch.launchers import LAUNCHERS
 BY_NAME = {launcher.name: launcher for launcher in LAUNCHERS}
 
 
-@pytest.fixture(params=["root", "rootless"])
+@pytest.fixture(scope="session", params=[launcher.name for launcher in LAUNCHERS])
 def launcher(request: pytest.FixtureRequest) -> str:
     """Each launcher in turn; one that cannot be used here skips, with its own reason."""
     problem = BY_NAME[request.param].probe()

@@ -15,7 +15,8 @@ import pytest
 from labkit import __version__, cli
 from labkit.launch import doctor
 from labkit.launch.doctor import Check, Report, examine
-from labkit.launch.launchers import Machine
+from labkit.launch.machine import Machine
+from labkit.launch.uml import Uml
 
 
 class Fake(Machine):
@@ -46,6 +47,7 @@ class Fake(Machine):
 @pytest.fixture(autouse=True)
 def features(monkeypatch: pytest.MonkeyPatch) -> dict[int, str]:
     """What the kernel answers, instead of a real trial."""
+    monkeypatch.delenv("LABKIT_LAUNCHER", raising=False)
     answers = dict.fromkeys(range(len(doctor.FEATURES)), "")
     monkeypatch.setattr(doctor, "try_features", lambda *_: answers)
     return answers
@@ -92,6 +94,22 @@ def test_no_launcher() -> None:
     assert not report.ok
     assert report.launcher is None
     assert "Not tried: no launcher works here." in str(report)
+
+
+def test_the_launcher_that_is_asked_for_is_the_one_that_is_told(
+    features: dict[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features[4] = "Error: Specified qdisc kind is unknown."
+    small = Fake(answer=(0, ""))
+    monkeypatch.setattr(Uml, "probe", lambda *_: None)
+    text = str(examine(small))
+    assert "LABKIT_LAUNCHER=uml" in text
+    monkeypatch.setenv("LABKIT_LAUNCHER", "uml")
+    report = examine(small)
+    assert report.launcher == "uml"
+    assert "built without it" in str(report)
+    monkeypatch.setenv("LABKIT_LAUNCHER", "root")  # which does not work for this user
+    assert not examine(small).ok
 
 
 def test_json_holds_the_whole_report() -> None:

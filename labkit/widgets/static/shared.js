@@ -120,7 +120,8 @@ function frame(model, el, what) {
     root.classList.toggle("lk-gone", gone);
     const kind = s.moment ? "moment" : s.recorded ? "recorded" : s.closed ? "ended" : gone ? "disconnected" : "live";
     if (badge.dataset.kind !== kind) badge.dataset.kind = kind;
-    const label = s.moment || kind; // a view of a timeline says which instant it shows
+    const live = kind === "live" && s.launcher; // and by which launcher
+    const label = s.moment || (live ? `live, ${s.launcher}` : kind); // a view of a timeline says which instant it shows
     if (badge.textContent !== label) badge.textContent = label;
     const notes = [];
     if (s.error) notes.push(s.error);
