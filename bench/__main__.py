@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from bench import history, paint, subjects
+from bench import frames, history, journeys, paint, subjects
 from bench.kernel import Canary
 from bench.report import Report
 from bench.subjects import Run, Subject
@@ -45,6 +45,9 @@ def main() -> None:
         canary.close()
     for hosts in (2, 100):
         recordings(report, hosts, 3 if options.quick else 7)
+    journeys.journeys(report, 10 if options.quick else 30)
+    journeys.cost(report, 3 if options.quick else 7)
+    frames.frames(report)
     for hosts in (2, 100):
         views(report, hosts, 40 if options.quick else 120)
     if options.json:

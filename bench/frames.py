@@ -94,3 +94,7 @@ def tcpdump(program: str, rate: int) -> tuple[bool, float]:
         words = Path(folder, "words").read_text()
     captured = int(re.search(r"(\d+) packets? captured", words)[1])  # type: ignore[index]
     return captured == 2 * COUNT, COUNT / float(done.stdout)
+
+
+if __name__ == "__main__":  # these alone: `python -m bench.frames`
+    frames(Report())

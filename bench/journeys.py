@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
 import subprocess
 import sys
 import time
+
+import msgspec
 
 from bench.report import Report
 from bench.subjects import OWN
@@ -19,7 +20,7 @@ HOSTS = 100
 PINGS = ["ping", "-n", "-q", "-c", "300", "-i", "0.002"]
 
 _FIRST = """
-import time
+import sys, time
 from labkit import Lab
 with Lab("bench") as lab:
     sw = lab.bridge("sw")
@@ -28,6 +29,7 @@ with Lab("bench") as lab:
     lab.cable(two, sw, "10.0.0.2/24")
     ping = one.ping(two)
     assert ping
+    time.sleep(float(sys.argv[1]))
     start = time.perf_counter()
     journey = ping.journey
     print(time.perf_counter() - start)
@@ -37,8 +39,9 @@ with Lab("bench") as lab:
 
 def journeys(report: Report, rounds: int) -> None:
     """From the reply until the journey is made."""
-    first = [float(alone(_FIRST)) for _ in range(max(3, rounds // 6))]
-    report.add("first journey of a session", statistics.median(first) * 1000, "ms")
+    for words, pause in (("at once", 0), ("after 1 s", 1)):
+        first = [float(alone(_FIRST, str(pause))) for _ in range(max(3, rounds // 6))]
+        report.add(f"first journey, {words}", statistics.median(first) * 1000, "ms")
     with Lab("bench") as lab:
         sw = lab.bridge("sw")
         one, two = lab.host("one"), lab.host("two")
@@ -72,28 +75,23 @@ def journeys(report: Report, rounds: int) -> None:
             report.add(words, statistics.median(times), "ms")
 
 
-def alone(code: str) -> str:
+def alone(code: str, *arguments: str) -> str:
     """What a fresh Python prints."""
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def lengthen(recording: Recording, length: int) -> None:
     """Makes a log as long as a session's that has seen so much: traffic, ages and neighbours."""
-    now = recording.now()
     state = recording.state()
     rows = [row for space in state.namespaces.values() for row in space.neighbours.values()]
     while len(recording) < length:
         n = len(recording)
         row = rows[n % len(rows)]
-        recording.append(ev.Traffic(at=now, netns="machine", index=2, received=n, sent=n))
-        recording.append(
-            ev.NeighbourSet(
-                at=now, netns=row.netns, index=row.index, address=row.address, mac=row.mac,
-                state="STALE",
-            )
-        )  # fmt: skip
+        state_now = "STALE" if n % 4 else "REACHABLE"
+        at = time.time_ns()
+        recording.append(ev.Traffic(at=at, netns="machine", index=2, received=n, sent=n))
+        recording.append(msgspec.structs.replace(row, at=at, state=state_now))
 
 
 _PLAIN = """
@@ -173,16 +171,11 @@ print(spent, time.perf_counter() - start)
 
 
 def main() -> None:
-    """These alone: `python -m bench.journeys [frames]`."""
+    """These alone: `python -m bench.journeys`."""
     report = Report()
-    if sys.argv[1:] != ["frames"]:
-        journeys(report, 30)
-        cost(report, 5)
-    from bench.frames import frames
-
-    frames(report)
+    journeys(report, 30)
+    cost(report, 5)
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONPATH", os.getcwd())
     main()

@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import re
 import shlex
+from pathlib import Path
 from typing import TypeGuard
 
 from labkit.errors import LabkitError
@@ -174,6 +175,30 @@ def check_whole(value: object, what: str, low: int, high: int) -> int:
     if number != int(number):
         raise LabkitError(f"{what} cannot be {number!r}.", hint="Use a whole number.")
     return int(number)
+
+
+def check_time(value: object) -> int:
+    """A time, or an event's number: a whole number. Raises LabkitError."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise LabkitError(
+            f"{shown(value)} is neither a time nor an event's number.",
+            hint="Times are whole nanoseconds since the epoch: time.time_ns(), or an event's .at.",
+        )
+    return value
+
+
+def check_path(value: object) -> Path:
+    """Where a file is, or is to be. Raises LabkitError."""
+    if not isinstance(value, Path) and not is_text(value):
+        raise LabkitError(
+            f"{shown(value)} is not the name of a file.", hint='Write it like "lesson.labkit".'
+        )
+    path = Path(value)
+    if not is_text(str(path)) or not path.name:
+        raise LabkitError(
+            f"{shown(str(path))} is not the name of a file.", hint='Write it like "lesson.labkit".'
+        )
+    return path
 
 
 def check_flag(value: object, what: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labkit import archive
+from labkit import archive, naming
 from labkit.errors import LabkitError
 from labkit.model.events import Event, Frame
 from labkit.model.operations import MACHINE
@@ -113,6 +113,11 @@ class Recording:
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Calls `listener` with each event from now on; the result, called, ends that."""
+        if not callable(listener):
+            raise LabkitError(
+                f"{naming.shown(listener)} cannot be called with an event.",
+                hint="Give a function of one argument.",
+            )
         with self._lock:
             self._listeners.append(listener)
 
@@ -131,7 +136,7 @@ class Recording:
         with self._lock:
             if at is None:
                 return self._now.copy()
-            end = bisect.bisect_right(self._times, at)
+            end = bisect.bisect_right(self._times, naming.check_time(at))
             kept = end // CHECKPOINT
             state = (self._checkpoints[kept - 1] if kept else self._base).copy()
             rest = self._events[kept * CHECKPOINT : end]
@@ -142,6 +147,7 @@ class Recording:
 
     def event(self, number: int) -> Event:
         """The event with that number, as a step's evidence names it. Raises LabkitError."""
+        naming.check_time(number)
         with self._lock:
             first, end = self.forgotten, len(self)
             if first <= number < end:
@@ -152,7 +158,7 @@ class Recording:
                 hint="Save a recording before so many have come, or make less traffic.",
             )
         raise LabkitError(
-            f"The recording has no event {number}.",
+            f"The recording has no event {naming.shown(number)}.",
             hint=f"It has {first} to {end - 1}." if end > first else "It is empty.",
         )
 
@@ -160,13 +166,16 @@ class Recording:
         """The number of an event that a state holds; None for one that is not of this log."""
         with self._lock:
             # The log's times never step back, and none is before its event's own.
-            for number in range(bisect.bisect_left(self._times, event.at), len(self.events)):
-                if self.events[number] is event:
-                    return number
+            first = bisect.bisect_left(self._times, getattr(event, "at", 1 << 63))
+            for place in range(first, len(self._events)):
+                if self._events[place] is event:
+                    return self.forgotten + place
         return None
 
     def between(self, start: int, end: int) -> list[tuple[int, Event]]:
         """The events of a time (nanoseconds since the epoch), each with its number."""
+        naming.check_time(start)
+        naming.check_time(end)
         with self._lock:
             first = bisect.bisect_left(self._times, start)
             last = bisect.bisect_right(self._times, end)
@@ -177,6 +186,7 @@ class Recording:
 
         Times are nanoseconds since the epoch. Before them: the number of the first.
         """
+        naming.check_time(number)
         with self._lock:
             first = max(number, self.forgotten)
             begin = first - self.forgotten
@@ -185,6 +195,7 @@ class Recording:
 
     def beside(self, at: int, kinds: tuple[type, ...], *, later: bool) -> tuple[int, Event] | None:
         """The nearest event of those kinds later than a time, or else earlier, with its time."""
+        naming.check_time(at)
         with self._lock:
             if later:
                 places = range(bisect.bisect_right(self._times, at), len(self._times))
@@ -223,6 +234,9 @@ class Recording:
         """
         from labkit.journey.build import build
 
+        for at in (start, end):
+            if at is not None:
+                naming.check_time(at)
         return build(self, start, end)
 
     def timeline(self) -> Timeline:
@@ -262,7 +276,11 @@ class Recording:
         from labkit.render import ageing
 
         start, end = self._span(start, end)
-        name = bridge if isinstance(bridge, str) else bridge.interface
+        name = bridge if isinstance(bridge, str) else getattr(bridge, "interface", None)
+        if not isinstance(name, str):
+            raise LabkitError(
+                f"{naming.shown(bridge)} is not a bridge.", hint="Name a bridge of the lab."
+            )
         link = self.state(end).space(MACHINE).link_named(name)
         if link is None or link.kind != "bridge":
             raise LabkitError(
@@ -274,8 +292,8 @@ class Recording:
 
     def _span(self, start: int | None, end: int | None) -> tuple[int, int]:
         """A time's two ends, within what the log keeps."""
-        first = self.begins if start is None else max(start, self.begins)
-        last = self.now() if end is None else min(end, self.now())
+        first = self.begins if start is None else max(naming.check_time(start), self.begins)
+        last = self.now() if end is None else min(naming.check_time(end), self.now())
         if first >= last:
             raise LabkitError(
                 "Nothing is recorded in that time.",
@@ -295,7 +313,7 @@ class Recording:
 
         Raises LabkitError where the file cannot be written.
         """
-        path = Path(path)
+        path = naming.check_path(path)
         with self._lock:
             header = archive.Header(name=self.name, forgotten=self.forgotten, at=self._base.at)
             base, events = self._base.copy(), list(self._events)
@@ -314,6 +332,7 @@ class Recording:
         """
         from labkit import pcapng
 
+        path = naming.check_path(path)
         remarks: list[str] = []
         if comments is None:
             journey = self.journey()
@@ -323,7 +342,6 @@ class Recording:
         told = {n: [words] if isinstance(words, str) else words for n, words in comments.items()}
         with self._lock:
             base, events = self._base.copy(), list(enumerate(self._events, self.forgotten))
-        path = Path(path)
         pcapng.write(path, pcapng.Log(self.name, base, events, remarks), told)
         return path
 
@@ -333,7 +351,7 @@ class Recording:
 
         Raises LabkitError for a file that is missing, damaged, or of another kind or version.
         """
-        header, base, events = archive.read(Path(path))
+        header, base, events = archive.read(naming.check_path(path))
         recording = cls(header.name, live=False, limit=sys.maxsize, size=sys.maxsize)
         recording.forgotten = header.forgotten
         recording._base = State.after(base)

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from labkit import naming
+from labkit.errors import LabkitError
 from labkit.journey.values import Finding, Move, Row, Step
 from labkit.model.state import State
 
@@ -79,7 +81,12 @@ class Journey(Sequence[Step]):
             from labkit.journey.replay import states
 
             self._states = states(self)
-        return self._states[index + 1]
+        if isinstance(index, int) and -1 <= index < len(self._states) - 1:
+            return self._states[index + 1]
+        raise LabkitError(
+            f"The journey has no step {naming.shown(index)}.",
+            hint=f"Its steps are 0 to {len(self._states) - 2}; -1 is before the first.",
+        )
 
     def comments(self) -> dict[int, list[str]]:
         """What is said of each event that is a step's frame or evidence, by the event's number."""
@@ -116,7 +123,11 @@ class Journey(Sequence[Step]):
 
     def after(self, step: Step) -> float:
         """Milliseconds from the journey's first step to this one."""
-        return (step.at - self._steps[0].at) / 1e6
+        if not isinstance(step, Step):
+            raise LabkitError(
+                f"{naming.shown(step)} is not a step.", hint="Take one of journey[…]."
+            )
+        return (step.at - (self._steps[0].at if self._steps else self.begins)) / 1e6
 
     def _lines(self) -> Iterator[str]:
         yield self.title

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from labkit.journey.packets import warm
 from labkit.journey.why import Case, Evidence, explain
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Attempt:
         self._begins = self._ends = time.time_ns()
         self._last = 0
         self._evidence.before()
+        warm()
 
     def end(self, ping: Ping) -> None:
         """The program has ended: looks closer if it had no answer."""

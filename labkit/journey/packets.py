@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from functools import lru_cache
 from typing import Any
 
@@ -106,6 +107,12 @@ def _scapy() -> Any:
     import scapy.layers.vxlan
 
     return scapy
+
+
+@lru_cache(maxsize=1)
+def warm() -> None:
+    """Begins to import scapy, which takes longer than a ping: a journey is soon asked for."""
+    threading.Thread(target=_scapy, name="labkit decoder", daemon=True).start()
 
 
 @lru_cache(maxsize=2048)

@@ -112,11 +112,9 @@ class Stack(Maker):
         host = self._where.title(netns)
         row, number = held
         text = say("neighbour-hit", host=host, target=target, mac=row.mac, state=row.state)
-        return [
-            self._bare(
-                "neighbour-hit", seen, host, text, (number,), (Row("neighbour", host, target),)
-            )
-        ]
+        rows = (Row("neighbour", host, target),)
+        inferred = number is None  # where the log has forgotten by which event the row came
+        return [self._bare("neighbour-hit", seen, host, text, (number,), rows, inferred=inferred)]
 
     def _before_asking(self, seen: Sighting) -> list[Step]:
         """Why a host asks: the way it looked up, and the row that it lacks."""

@@ -35,7 +35,8 @@ def sights(look: Look, *, host: str | None = None, protocol: str | None = None) 
     """The frames since the time that counts, in the order of the kernel's clock."""
     state = look.state()
     found = []
-    for number, event in enumerate(look.recording.events[look.since :], look.since):
+    first, rows = look.recording.since(look.since)
+    for number, (_, event) in enumerate(rows, first):
         if not isinstance(event, ev.Frame):
             continue
         packet = decode(event.data)

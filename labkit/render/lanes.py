@@ -190,7 +190,7 @@ def draw(
         axes.axhline(y, color=look.soft, lw=0.5, alpha=0.45)
     axes.set_yticks(ticks, labels)
     axes.tick_params(axis="y", length=0, labelsize=10)
-    axes.set_ylim(y, 0)
+    axes.set_ylim(max(y, 1), 0)  # a lane's room, where there is none
     axes.set_xlim(0, max(1, end - start) / size)
     axes.set_xlabel(f"time, {unit}", color=look.ink, fontsize=9)
     axes.grid(axis="x", color=look.soft, lw=0.4, alpha=0.35)

@@ -70,7 +70,7 @@ def captured(journey: Journey) -> dict[int, ev.Frame]:
     """Every frame of the journey's time, by its number."""
     return {
         number: event
-        for number, event in enumerate(journey.recording.events)
+        for number, event in enumerate(journey.recording.events, journey.recording.forgotten)
         if isinstance(event, ev.Frame) and journey.begins <= event.at <= journey.ends
     }
 

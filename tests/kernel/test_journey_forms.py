@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -185,3 +188,44 @@ def hello(frame: ev.Frame) -> str:
     if frame.data[:6] == bytes.fromhex("0180c2000000"):
         return "STP"
     return "IPv6" if frame.data[12:14] == b"\x86\xdd" else ""
+
+
+AFTER_A_PING = """
+import sys, threading
+from labkit import Lab
+with Lab("test", launcher=sys.argv[1]) as lab:
+    assert "scapy" not in sys.modules
+    lab.host("one").ping("127.0.0.1")
+    [one.join() for one in threading.enumerate() if one.name == "labkit decoder"]
+    print("scapy.layers.inet" in sys.modules)
+"""
+
+
+def test_the_decoder_comes_while_a_ping_runs(launcher: str):
+    command = [sys.executable, "-c", AFTER_A_PING, launcher]
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        command, env=os.environ | path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
+
+
+def test_of_a_log_that_has_forgotten_its_beginning(lab: Lab):
+    """Numbers stay the events' own, and a failure is still explained."""
+    (h1, h2, _), _ = shared(lab)
+    h1.ping(h2)
+    lab.recording._limit = 6000
+    for number in range(20_000):
+        at = lab.recording.now()
+        lab.recording.append(ev.Traffic(at=at, netns="h1", index=1, received=number, sent=0))
+    assert lab.recording.forgotten > 1000
+    warm = h1.ping(h2).journey
+    check(warm)
+    assert "neighbour-hit h1" in told(warm)
+    failed = h1.ping("10.0.0.99").journey
+    check(failed)
+    assert failed.finding is not None
+    assert failed.finding.verdict == "nobody-has-address"
+    assert failed.finding.evidence
+    for number in failed.finding.evidence:
+        assert lab.recording.event(number).at >= failed.begins - 5e9

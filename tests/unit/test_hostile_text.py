@@ -114,7 +114,7 @@ FORBIDDEN = {
     "other places": r"https?://(?!www\.w3\.org/2000/svg)|//[a-z0-9.-]+\.(com|org|net|io)\b(?<!www\.w3\.org)",
     "inline style": r"setAttribute\(\s*[\"']style|cssText",
     "an element's handler": r"setAttribute\(\s*[\"']on",
-    "style from elsewhere": r"@import|url\(\s*[\"']?(?!data:)",
+    "style from elsewhere": r"@import|url\(\s*[\"']?(?!data:|#)",
 }
 
 

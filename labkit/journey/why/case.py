@@ -10,6 +10,7 @@ import msgspec
 from labkit.journey import packets
 from labkit.journey.packets import Packet
 from labkit.journey.values import Place, Step
+from labkit.journey.why.log import Log
 from labkit.model import events as ev
 from labkit.model.state import Namespace, State
 from labkit.recording import Recording
@@ -128,7 +129,7 @@ class Case:
         The tables of `before` are those when the program started. Frames are decoded, unless
         they are given: at most `MOST`, and if there are more, those that name one of the two.
         """
-        log = recording.events[: last + 1]
+        log = Log(recording, last)
         started = next(
             (
                 number

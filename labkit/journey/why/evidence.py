@@ -57,14 +57,14 @@ class Evidence:
         """Looks into all of them again, closer, and into others that packets came to."""
         asked = {
             (event.netns, event.destination)
-            for event in self._recording.events[self.first :]
+            for _, event in self._recording.since(self.first)[1]
             if isinstance(event, ev.RouteLookup)
         }
         for netns, destination in asked:  # a way may have gone meanwhile
             self._lookup(netns, destination)
         reached = [
             event.netns
-            for event in self._recording.events[self.first :]
+            for _, event in self._recording.since(self.first)[1]
             if isinstance(event, ev.Frame) and event.packet_type == "host"
         ]
         names = list(dict.fromkeys([*self._names, *reached]))[:MOST]
@@ -89,7 +89,7 @@ class Evidence:
             self._request(wire.Lookup, netns=netns, destination=address)
         except KernelError:  # a namespace that a command has taken away
             return None
-        for event in self._recording.events[number:]:
+        for _, event in self._recording.since(number)[1]:
             if isinstance(event, ev.RouteLookup) and event.netns == netns:
                 return event
         return None

@@ -125,7 +125,8 @@ def _learned_unasked(look: Look) -> tuple[int | None, int | None]:
     """The number of the event by which nginx-3 noted nginx-1, and of its own question before."""
     look.state()
     asked = None
-    for number, event in enumerate(look.recording.events):
+    first, rows = look.recording.since(0)
+    for number, (_, event) in enumerate(rows, first):
         if isinstance(event, ev.NeighbourSet) and event.netns == "nginx-3":
             if event.address == FIRST and event.mac:
                 return number, asked
@@ -295,9 +296,10 @@ def silent(look: Look) -> Iterator[Row]:
             f"{row.mac} {row.state}" if row else "no row",
             source=f"{name}'s neighbour table",
         )
+    first, rows = look.recording.since(0)
     told = [
         number
-        for number, event in enumerate(look.recording.events)
+        for number, (_, event) in enumerate(rows, first)
         if isinstance(event, ev.NeighbourSet) and event.state == "PERMANENT"
     ]
     since = Look(look.lab, told[-1]) if told else None

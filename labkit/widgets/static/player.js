@@ -353,7 +353,7 @@ function render({ model, el }) {
   }
   root.addEventListener("keydown", onKey);
 
-  const follow = () => { if (model.get("step") !== at) { pause(); go(model.get("step"), true); } };
+  const follow = () => { if (steps.length && model.get("step") !== at) { pause(); go(model.get("step"), true); } };
   model.on("change:step", follow);
   if (steps.length) {
     scrubber.max = String(visible.length - 1);
