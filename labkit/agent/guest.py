@@ -119,6 +119,9 @@ def begin() -> int:
     feeder = os.fork()
     if not feeder:
         os.close(reading)
+        os.close(line)
+        # Opened anew: the agent makes its own end non-blocking, and a shared one would be, too.
+        line = os.open("/dev/ttyS0", os.O_RDWR | os.O_NOCTTY)
         os.write(line, READY)
         feed(line, writing)
     os.dup2(reading, 0)
