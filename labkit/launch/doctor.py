@@ -1,4 +1,4 @@
-"""What this machine can do: the report of ``labkit doctor``."""
+"""What this machine can do: what ``labkit doctor`` and `labkit.doctor` look at."""
 
 from __future__ import annotations
 
@@ -8,66 +8,9 @@ import platform
 import subprocess
 import sys
 
-import msgspec
-
 from labkit.launch.launchers import LAUNCHERS
 from labkit.launch.machine import Launcher, Machine, Problem
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that a lab can use: whether it is here, and if not, why and the remedy."""
-
-    name: str
-    use: str
-    needed: bool = False
-    detail: str = ""
-    problem: Problem | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether it is here and works."""
-        return self.problem is None
-
-    def __str__(self) -> str:
-        need = "needed" if self.needed else "optional"
-        detail = f" ({self.detail})" if self.detail else ""
-        lines = [f"{'✓' if self.ok else '✗'} {self.name}{detail}: {self.use}"]
-        if self.problem:
-            remedy = self.problem.remedy.replace("\n", "\n      ")
-            lines = [f"{lines[0]} [{need}]", f"    {self.problem.reason}", f"    → {remedy}"]
-        return "\n".join(f"  {line}" for line in lines)
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found. `launcher` names the one that a lab would use."""
-
-    system: str
-    launcher: str | None
-    launchers: tuple[Check, ...]
-    programs: tuple[Check, ...]
-    kernel: tuple[Check, ...]
-    python: tuple[Check, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether a live lab is possible: a launcher works, and all that is needed is here."""
-        checks = (*self.programs, *self.kernel, *self.python)
-        return self.launcher is not None and all(c.ok for c in checks if c.needed)
-
-    def __str__(self) -> str:
-        parts = [f"labkit doctor, on {self.system}"]
-        for title, checks in (
-            ("Launchers (one is enough)", self.launchers),
-            ("Programs", self.programs),
-            ("The kernel, tried in a throw-away namespace", self.kernel),
-            ("Python packages", self.python),
-        ):
-            parts.append("\n".join([title, *(str(check) for check in checks)]))
-        if self.ok:
-            parts.append(f"✓ A live lab is possible here, with the launcher {self.launcher}.")
-        else:
-            parts.append("✗ No live lab is possible here yet: see the ✗ marked needed above.")
-        return "\n\n".join(parts)
+from labkit.launch.report import Check, Report
 
 
 PATIENCE = 60
@@ -136,16 +79,27 @@ PACKAGES = (
 )
 
 
+def doctor() -> Report:
+    """What this machine can do, what is missing, and the remedy.
+
+    In a notebook the answer shows itself; printed it is what ``labkit doctor`` prints.
+    """
+    return examine()
+
+
 def examine(machine: Machine | None = None) -> Report:
-    """Looks at everything that a lab uses. Takes about a tenth of a second."""
+    """Looks at everything that a lab uses.
+
+    Takes a fraction of a second; a few where a lab would have a small Linux of its own.
+    """
     machine = machine or Machine()
     launchers = []
     chosen: Launcher | None = None
-    asked = os.environ.get("LABKIT_LAUNCHER")
+    asked = os.environ.get("LABKIT_LAUNCHER", "")
     for launcher in LAUNCHERS:
         problem = launcher.probe(machine)
         launchers.append(Check(name=launcher.name, use=launcher.summary, problem=problem))
-        if problem is None and chosen is None and asked in (None, "", launcher.name):
+        if problem is None and chosen is None and asked in ("", launcher.name):
             chosen = launcher
     return Report(
         system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
@@ -154,6 +108,7 @@ def examine(machine: Machine | None = None) -> Report:
         programs=tuple(_program(machine, *row) for row in PROGRAMS),
         kernel=_kernel(machine, chosen, small=launchers[-1].ok),
         python=tuple(_package(*row) for row in PACKAGES),
+        asked=asked,
     )
 
 

@@ -150,20 +150,9 @@ def test_a_removed_host(scene: Scene):
     assert len(frames(lab, scene.nginx2, "eth0")) > before
 
 
-def agent(lab: Lab) -> int:
-    """The process id of the agent itself: it is first in the lab's own process ids."""
-    pid = lab.agent_pid
-    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1:3] == [b"-m", b"labkit.agent"]:
-            break
-        pid = int(children[0])
-    return pid
-
-
 def sockets(lab: Lab) -> int:
-    """Sockets that the agent holds."""
-    links = Path(f"/proc/{agent(lab)}/fd").iterdir()
-    return sum(str(link.readlink()).startswith("socket:") for link in links)
+    """Sockets that the agent holds: it is process 1 of the lab's own."""
+    return lab.machine.run("readlink /proc/1/fd/*").stdout.count("socket:")
 
 
 SENDER = """
@@ -178,9 +167,8 @@ for n in range(count):
 KIND = bytes.fromhex("88b5")
 
 
-def flood(host: Host, path: Path, count: int, size: int = 64) -> None:
-    path.write_text(SENDER)
-    done = host.run(["python3", str(path), str(count), str(size)])
+def flood(host: Host, count: int, size: int = 64) -> None:
+    done = host.run(["python3", "-c", SENDER, str(count), str(size)])
     assert done.exit_code == 0, done
 
 
@@ -193,12 +181,12 @@ def lost(lab: Lab, netns: str) -> int:
 
 
 @pytest.mark.timeout(300)
-def test_what_is_too_much_is_counted(lab: Lab, tmp_path: Path):
+def test_what_is_too_much_is_counted(lab: Lab):
     """Beyond the budget frames are lost, each of them told: captured and lost are what was sent."""
     one, two = lab.host("one"), lab.host("two")
     lab.cable(one, two, "10.0.0.1/24", "10.0.0.2/24")
     count = capture.BURST // 2 + capture.RATE  # at each of two ends: more than there is budget for
-    flood(one, tmp_path / "sender.py", count)
+    flood(one, count)
     counters = ask(two, "ip -j -s link show eth0")[0]["stats64"]["rx"]
     assert counters["packets"] >= count
 
@@ -229,14 +217,14 @@ def test_what_is_too_much_is_counted(lab: Lab, tmp_path: Path):
 
 
 @pytest.mark.timeout(300)
-def test_nobody_is_starved(lab: Lab, tmp_path: Path):
+def test_nobody_is_starved(lab: Lab):
     """While others take more than the budget, a quiet host's ping is still captured."""
     one, two = lab.host("one"), lab.host("two")
     lab.cable(one, two, "10.0.0.1/24", "10.0.0.2/24")
     a, b = lab.host("a"), lab.host("b")
     lab.cable(a, b, "10.1.0.1/24", "10.1.0.2/24")
-    flood(one, tmp_path / "sender.py", capture.BURST)
-    job = one.start(["python3", str(tmp_path / "sender.py"), "100000000", "64"])
+    flood(one, capture.BURST)
+    job = one.start(["python3", "-c", SENDER, "100000000", "64"])
     wait_for(lambda: lost(lab, "two"))
     for _ in range(3):
         assert a.ping(b)
@@ -255,15 +243,15 @@ def quiet(lab: Lab, netns: str) -> list[ev.Frame]:
 
 
 @pytest.mark.timeout(300)
-def test_a_host_that_goes_takes_no_count_with_it(lab: Lab, tmp_path: Path):
+def test_a_host_that_goes_takes_no_count_with_it(lab: Lab):
     """What is lost or still unread when a host is removed is told."""
     one, two = lab.host("one"), lab.host("two")
     lab.cable(one, two, "10.0.0.1/24", "10.0.0.2/24")
-    flood(one, tmp_path / "sender.py", capture.BURST)
+    flood(one, capture.BURST)
     wait_for(lambda: lost(lab, "one") + lost(lab, "two"))
     count = 30_000
     before = {n: len(of_kind(lab, n)) + lost(lab, n) for n in ("one", "two")}
-    flood(one, tmp_path / "sender.py", count)
+    flood(one, count)
     two.remove()
     wait_for(lambda: len(of_kind(lab, "one")) + lost(lab, "one") >= before["one"] + count, 60)
     assert len(of_kind(lab, "two")) + lost(lab, "two") >= count + capture.BURST
@@ -274,29 +262,29 @@ def of_kind(lab: Lab, netns: str) -> list[ev.Frame]:
 
 
 @pytest.mark.timeout(300)
-def test_memory_is_bounded(lab: Lab, tmp_path: Path):
+def test_memory_is_bounded(lab: Lab):
     """However much comes: the rest waits in the kernel's buffers, and these are bounded."""
     one, two = lab.host("one"), lab.host("two")
     lab.cable(one, two, "10.0.0.1/24", "10.0.0.2/24")
-    flood(one, tmp_path / "sender.py", 1000, 1400)
-    before = resident(agent(lab))
-    flood(one, tmp_path / "sender.py", 150_000, 1400)
-    assert resident(agent(lab)) - before < 4 * WAITING / 1e6, "megabytes"
+    flood(one, 1000, 1400)
+    before = resident(lab)
+    flood(one, 150_000, 1400)
+    assert resident(lab) - before < 4 * WAITING / 1e6, "megabytes"
     assert len(one.run("ip link").stdout) > 0
 
 
-def resident(pid: int) -> float:
-    """Megabytes, at the most that there ever were."""
-    text = Path(f"/proc/{pid}/status").read_text()
+def resident(lab: Lab) -> float:
+    """Megabytes that the agent had, at the most that there ever were."""
+    text = lab.machine.run("cat /proc/1/status").stdout
     return int(text.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def test_a_long_frame_is_cut_and_says_how_long_it_was(lab: Lab, tmp_path: Path):
+def test_a_long_frame_is_cut_and_says_how_long_it_was(lab: Lab):
     one, two = lab.host("one"), lab.host("two")
     lab.cable(one, two, "10.0.0.1/24", "10.0.0.2/24")
     for host in (one, two):
         assert host.run("ip link set eth0 mtu 9000").exit_code == 0
-    flood(one, tmp_path / "sender.py", 1, 8000)
+    flood(one, 1, 8000)
     assert two.interfaces  # so that all that has happened is told
     [got] = [e for e in frames(lab, two, "eth0") if e.data[12:14] == KIND]
     assert (len(got.data), got.length) == (capture.SNAP, 8000)

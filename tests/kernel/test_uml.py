@@ -174,6 +174,26 @@ def test_modules_load_by_themselves(lab: Lab):
         assert "MASQUERADE" in h.run("iptables -w -t nat -S").stdout
 
 
+def test_a_terminal_cannot_enter_and_says_so(lab: Lab):
+    lab.host("nginx-1")
+    inside = lab["nginx-1"].run('echo "$LABKIT_LAB"')
+    assert inside.stdout == "small\n"
+    done = subprocess.run(
+        [sys.executable, "-m", "labkit", "shell", f"{os.getpid()}/nginx-1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "runs in a kernel of its own (User Mode Linux)" in done.stderr
+    assert "→ Use the notebook: %%on nginx-1" in done.stderr
+
+
+def test_a_long_line_is_carried(lab: Lab):
+    """Six megabytes in one message: JSON writes each of these characters as six."""
+    assert lab.machine.run("head -c 950000 /dev/zero | tr '\\0' '\\1'").stdout == "\1" * 950_000
+
+
 FIRST_LAB = """
 from labkit import Lab
 with Lab("first") as lab:
