@@ -222,7 +222,7 @@ class Connection:
                 # It may have been the answer that somebody waits for: nothing can be relied on.
                 with self._lock:
                     self.closed = self.closed or f"its agent said what is no message ({error})"
-                self.process.kill()
+                self._kill()
                 break
             if isinstance(message, wire.Reply):
                 with self._lock:

@@ -12,7 +12,6 @@ from labkit.launch.launchers import LAUNCHERS
 from labkit.launch.machine import Launcher, Machine, Problem
 from labkit.launch.report import Check, Report
 
-
 PATIENCE = 60
 """Seconds for the trial of all features; in a small Linux on a busy machine it takes long."""
 

@@ -98,9 +98,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         said = []
         if self.asked:
             said.append(f"The environment variable LABKIT_LAUNCHER asks for {self.asked!r}.")
-        for check in self.launchers:
-            if check.name == self.launcher:
-                said.append(f"A lab starts {check.use}.")
+        said += [f"A lab starts {c.use}." for c in self.launchers if c.name == self.launcher]
         others = [name for name in works if name != self.launcher]
         if others:
             one = "it" if len(others) == 1 else "one of them"

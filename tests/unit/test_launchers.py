@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from labkit.errors import LauncherError
 from labkit.launch import launchers
 from labkit.launch.launchers import LAUNCHERS, choose
 from labkit.launch.machine import Launcher, Machine, Problem
+from tests.kernel.conftest import SELECTED
 
+ROOT_FOLDER = Path(__file__).resolve().parents[2]
 ROOT, ROOTLESS, SUDO, UML = LAUNCHERS
 ALL, NONE, DOCKER = "000001ffffffffff", "0000000000000000", "00000000a80425fb"
 DENIED = (1, "unshare: unshare failed: Operation not permitted")
@@ -333,3 +337,12 @@ def test_this_very_machine_is_read_without_trouble() -> None:
     assert machine.names("/nowhere") == []
     assert machine.room("/nowhere") is None
     assert machine.room(machine.scratch_folders()[0])
+
+
+def test_the_docs_tell_which_files_are_tried_with_which_launcher() -> None:
+    rows = (ROOT_FOLDER / "docs/where-it-runs.md").read_text().splitlines()
+    table = [row for row in rows if row.startswith("|") and "test_" in row]
+    for name, files in SELECTED.items():
+        (row,) = (row for row in table if row.split("|")[1].strip() == name)
+        assert set(re.findall(r"test_\w+\.py", row)) == {*files, f"test_{name}.py"}
+        assert all((ROOT_FOLDER / "tests/kernel" / file).exists() for file in files)
