@@ -2,7 +2,7 @@
 # make setup    only install what is missing   make bench    measure, beside peers
 #
 # make lint, test-unit, test-kernel, test-notebooks, test-browser    one layer of the tests
-# make chaos, class, soak    long forms: attacks, thirty students at once, minutes of traffic
+# make chaos, class, hub, soak    attacks; thirty students; ten in JupyterHub; minutes of traffic
 # make notebooks    build the notebooks from notebooks/source
 # make lock         bring the locked versions up to date
 # make clean        remove .venv and the caches
@@ -19,7 +19,7 @@ LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root) $(if $(DISPLAY)$(WAYL
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test lab test lint test-unit test-kernel test-notebooks test-browser test-chaos \
-	test-docker test-binder chaos class soak notebooks bench lock clean
+	test-docker test-binder chaos class hub soak notebooks bench lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
@@ -64,6 +64,10 @@ chaos: setup-test
 STUDENTS ?= 30
 class: setup-test
 	@$(PYTHON) -m bench.classroom $(STUDENTS)
+
+# Ten of them in JupyterHub, which is installed beside VENV. Needs root and npm.
+hub: setup-test
+	@tests/hub/run "$(VENV)" $(ARGS)
 
 # An idle lab's cost, then steady traffic: MINUTES=180 for the whole three hours.
 MINUTES ?= 5

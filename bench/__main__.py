@@ -1,4 +1,4 @@
-"""`python -m bench [--quick] [--json FILE]`: medians and ratios, ours beside peers, in one run."""
+"""`python -m bench`: medians and ratios, ours beside peers, in one run; see `--help` for parts."""
 
 from __future__ import annotations
 
@@ -19,37 +19,40 @@ from labkit.launch.launchers import LAUNCHERS
 PLAN = {2: (7, 3), 10: (7, 3), 100: (9, 3), 1000: (3, 1)}
 """Hosts: in how many rounds all are measured, and in how many of these Mininet, which is slow."""
 QUICK = {2: (3, 1), 10: (3, 1), 100: (3, 1)}
+PARTS = ("start", "launchers", "networks", "recordings", "journeys", "frames", "views")
 
 
 def main() -> None:
-    """Measures everything, and prints it."""
+    """Measures everything, or the parts asked for, and prints it."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, no 1,000 hosts")
+    parser.add_argument("--only", choices=PARTS, action="append", help="this part; can be repeated")
+    parser.add_argument("--hosts", type=int, action="append", help="only with so many hosts")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the rows as JSON")
     options = parser.parse_args()
+    parts = options.only or PARTS
+    plan = QUICK if options.quick else PLAN
+    wanted = options.hosts or plan
     report = Report()
-    start(report, 5 if options.quick else 15)
-    launchers(report, 3 if options.quick else 7)
-    canary = Canary()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            source, program = Path(subjects.__file__).with_name("floor.c"), f"{folder}/floor"
-            subprocess.run(["cc", "-O2", "-o", program, str(source)], check=True)
-            floor = subjects.floor(program)
-            plan = QUICK if options.quick else PLAN
-            subjects.labkit(2, canary)
-            floor(2, canary)
-            for count, (rounds, slow) in plan.items():
-                networks(report, canary, floor, count, rounds, slow)
-    finally:
-        canary.close()
-    for hosts in (2, 100):
-        recordings(report, hosts, 3 if options.quick else 7)
-    journeys.journeys(report, 10 if options.quick else 30)
-    journeys.cost(report, 3 if options.quick else 7)
-    frames.frames(report)
-    for hosts in (2, 100):
-        views(report, hosts, 40 if options.quick else 120)
+    if "start" in parts:
+        start(report, 5 if options.quick else 15)
+    if "launchers" in parts:
+        launchers(report, 3 if options.quick else 7)
+    if "networks" in parts:
+        networks(report, {count: rounds for count, rounds in plan.items() if count in wanted})
+    if "recordings" in parts:
+        for hosts in (2, 100):
+            if hosts in wanted:
+                recordings(report, hosts, 3 if options.quick else 7)
+    if "journeys" in parts:
+        journeys.journeys(report, 10 if options.quick else 30)
+        journeys.cost(report, 3 if options.quick else 7)
+    if "frames" in parts:
+        frames.frames(report)
+    if "views" in parts:
+        for hosts in (2, 100):
+            if hosts in wanted:
+                views(report, hosts, 40 if options.quick else 120)
     if options.json:
         report.save(options.json)
 
@@ -83,7 +86,23 @@ def launchers(report: Report, rounds: int) -> None:
         report.add(f"build, 100 hosts, {name}", middle(runs, "build"), "s")
 
 
-def networks(
+def networks(report: Report, plan: dict[int, tuple[int, int]]) -> None:
+    """Networks of as many hosts as the plan says."""
+    canary = Canary()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            source, program = Path(subjects.__file__).with_name("floor.c"), f"{folder}/floor"
+            subprocess.run(["cc", "-O2", "-o", program, str(source)], check=True)
+            floor = subjects.floor(program)
+            subjects.labkit(2, canary)
+            floor(2, canary)
+            for count, (rounds, slow) in plan.items():
+                network(report, canary, floor, count, rounds, slow)
+    finally:
+        canary.close()
+
+
+def network(
     report: Report, canary: Canary, floor: Subject, count: int, rounds: int, slow: int
 ) -> None:
     """Networks of `count` hosts: each subject in turn, A B C A B C, so that drift falls on all."""

@@ -88,7 +88,6 @@ static void setting(const char *name, const char *value) {
 
 static void settle(void) {
     setting("ipv6/conf/all/disable_ipv6", "1");
-    setting("ipv6/conf/default/disable_ipv6", "1");
     setting("ipv4/ip_forward", "0");
     setting("ipv4/ping_group_range", "0 2147483647");
     setting("bridge/bridge-nf-call-iptables", "0");
@@ -100,6 +99,12 @@ static void up(int index) {
     struct ifinfomsg link = {.ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
     begin(RTM_NEWLINK, 0, &link, sizeof link);
     finish();
+}
+
+static void one_queue(void) {
+    unsigned one = 1;
+    put(IFLA_NUM_TX_QUEUES, &one, 4);
+    put(IFLA_NUM_RX_QUEUES, &one, 4);
 }
 
 static void address(int index, unsigned ip) {
@@ -170,6 +175,7 @@ int main(int argc, char **argv) {
         snprintf(name, sizeof name, "veth%07x", i);
         put(IFLA_IFNAME, name, strlen(name) + 1);
         put(IFLA_ADDRESS, mac_b, 6);
+        one_queue();
         put(IFLA_MASTER, &master, 4);
         info = put(IFLA_LINKINFO, NULL, 0);
         put(IFLA_INFO_KIND, "veth", 4);
@@ -179,6 +185,7 @@ int main(int argc, char **argv) {
         put(IFLA_IFNAME, "eth0", 5);
         put(IFLA_ADDRESS, mac_a, 6);
         put(IFLA_NET_NS_FD, &fd, 4);
+        one_queue();
         close_nest(peer);
         close_nest(data);
         close_nest(info);

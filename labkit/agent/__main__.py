@@ -296,7 +296,7 @@ class Agent:
         from labkit.agent.links import BuildFault
 
         def between() -> bool:
-            self._monitor.drain()
+            self._monitor.relieve()
             self._read()
             return any(
                 isinstance(other, wire.Cancel) and other.target == request.id

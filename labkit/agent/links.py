@@ -24,6 +24,7 @@ FAMILIES = {4: AF_INET, 6: AF_INET6}
 USER_HZ = 100
 
 Undo = Callable[[], None]
+UNDOABLE = (op.AddHost, op.AddBridge, op.AddCable, op.AddRoute)
 
 
 class BuildFault(Exception):
@@ -35,12 +36,13 @@ class BuildFault(Exception):
 
 
 class Builder:
-    """Applies operations to the kernel. It keeps no copy of the network, only two memos."""
+    """Applies operations to the kernel. It keeps no copy of the network, only memos."""
 
     def __init__(self, namespaces: Namespaces, kill_in: Callable[[int], None]) -> None:
         self._spaces = namespaces
         self._kill_in = kill_in
         self._next_index = 2  # 1 is every namespace's loopback
+        self._bridges: dict[str, int] = {}  # their indices, for as long as one build lasts
         self._lost_routes: dict[tuple[str, str], list[bytes]] = {}
 
     def apply(
@@ -50,22 +52,29 @@ class Builder:
     ) -> None:
         """Carries out all operations, or none. Raises BuildFault.
 
-        `between` is called after each; True from it means "give up", and undoes the rest.
+        `between` is called after each; True from it means "give up", and undoes the rest. What
+        cannot be undone goes to its end.
         """
         undos: list[Undo] = []
-        for index, operation in enumerate(operations):
-            try:
-                self._apply(operation, undos)
-                if between():
-                    raise OSError(errno.ECANCELED, "interrupted")
-            except Exception as error:
-                for undo in reversed(undos):
-                    undo()
-                if isinstance(error, OSError):
-                    words, code = error.strerror or str(error), error.errno
-                else:
-                    words, code = f"{type(error).__name__}: {error}", None
-                raise BuildFault(Fault(message=words, code=code, operation=index)) from error
+        can_be_undone = True
+        self._bridges.clear()
+        try:
+            for index, operation in enumerate(operations):
+                try:
+                    self._apply(operation, undos)
+                    can_be_undone = can_be_undone and isinstance(operation, UNDOABLE)
+                    if between() and can_be_undone:
+                        raise OSError(errno.ECANCELED, "interrupted")
+                except Exception as error:
+                    for undo in reversed(undos):
+                        undo()
+                    if isinstance(error, OSError):
+                        words, code = error.strerror or str(error), error.errno
+                    else:
+                        words, code = f"{type(error).__name__}: {error}", None
+                    raise BuildFault(Fault(message=words, code=code, operation=index)) from error
+        finally:
+            self._spaces.go_home()
 
     def _apply(self, operation: op.Operation, undos: list[Undo]) -> None:
         match operation:
@@ -103,6 +112,11 @@ class Builder:
         self._rtnl(netns)
         with self._spaces.entered(netns):
             return socket.if_nametoindex(interface)
+
+    def _bridge(self, name: str) -> int:
+        if name not in self._bridges:
+            self._bridges[name] = self.index_of(MACHINE, name)
+        return self._bridges[name]
 
     # Hosts and bridges
 
@@ -153,21 +167,12 @@ class Builder:
         rtnl_a, rtnl_b = self._rtnl(a.netns), self._rtnl(b.netns)
         peer_fd = self._spaces.by_name[a.netns].fd
         # IFF_UP on the peer at creation fails (ENOTCONN): only the b end comes up at once.
-        master = self.index_of(b.netns, b.bridge) if b.bridge else None
+        master = self._bridge(b.bridge) if b.bridge else None
         form = _veth_form(len(a.interface), len(b.interface), with_master=master is not None)
-        parts: list[tuple[nl.Part, nl.Part]] = [
-            (A_MAC, a.mac),
-            (B_MAC, b.mac),
-            ("a" * len(a.interface), a.interface),
-            ("b" * len(b.interface), b.interface),
-            (FD, peer_fd),
-        ]
+        parts: list[nl.Part] = [a.mac, b.mac, a.interface, b.interface, peer_fd]
         if master is not None:
-            parts.append((MASTER, master))
-        b_index = self._create(
-            b.netns,
-            lambda index: nl.fill(form, [*parts, (B_INDEX, index), (A_INDEX, index + 1)]),
-        )
+            parts.append(master)
+        b_index = self._create(b.netns, lambda index: form.fill(index + 1, index, *parts))
         a_index = b_index + 1
         self._next_index += 1
         undos.append(lambda: self._delete_link(b.netns, b.interface))
@@ -183,7 +188,7 @@ class Builder:
             nl.ifinfmsg,
             nl.NEWLINK,
             fields={"index": index, "flags": 1, "change": 1},
-            attributes=[("IFLA_MASTER", self.index_of(end.netns, end.bridge))],
+            attributes=[("IFLA_MASTER", self._bridge(end.bridge))],
         )
 
     def _create(self, netns: str, request: Callable[[int], tuple[int, int, bytes]]) -> int:
@@ -276,52 +281,82 @@ class Builder:
         )
 
 
-# Stand-ins for what differs from one veth pair to the next, see netlink.fill.
+# Stand-ins for what differs from one request to the next, see netlink.Form.
 A_MAC, B_MAC = "7a:01:02:03:04:05", "7b:01:02:03:04:05"
 A_INDEX, B_INDEX, MASTER, FD = 0x7A000003, 0x7A000004, 0x7A000005, 0x7A000006
 
 
 @lru_cache(maxsize=64)
-def _veth_form(a_length: int, b_length: int, *, with_master: bool) -> tuple[int, int, bytes]:
-    """The request for a veth pair whose names have these lengths, the b end up."""
-    peer = [
-        ("IFLA_IFNAME", "a" * a_length),
-        ("IFLA_ADDRESS", A_MAC),
-        ("IFLA_NET_NS_FD", FD),
-    ]
+def _veth_form(a_length: int, b_length: int, *, with_master: bool) -> nl.Form:
+    """A veth pair whose names have these lengths, the b end up.
+
+    To fill in: the indices, MACs and names of a and b, then a's namespace and b's bridge, if any.
+    """
+    a_name, b_name = "a" * a_length, "b" * b_length
+    # One queue is what a veth uses. Unless told, the kernel makes one for each processor, and
+    # then waits for a grace period to drop them (veth_init_queues in drivers/net/veth.c).
+    queues = [("IFLA_NUM_TX_QUEUES", 1), ("IFLA_NUM_RX_QUEUES", 1)]
+    peer = [("IFLA_IFNAME", a_name), ("IFLA_ADDRESS", A_MAC), ("IFLA_NET_NS_FD", FD), *queues]
     data = [("VETH_INFO_PEER", {"index": A_INDEX, "attrs": peer})]
     attributes: list[tuple[str, object]] = [
-        ("IFLA_IFNAME", "b" * b_length),
+        ("IFLA_IFNAME", b_name),
         ("IFLA_ADDRESS", B_MAC),
+        *queues,
     ]
+    stand_ins: list[nl.Part] = [A_INDEX, B_INDEX, A_MAC, B_MAC, a_name, b_name, FD]
     if with_master:
         attributes.append(("IFLA_MASTER", MASTER))
-    return nl.encode(
+        stand_ins.append(MASTER)
+    request = nl.encode(
         nl.ifinfmsg,
         nl.NEWLINK,
         flags=NEW,
         fields={"index": B_INDEX, "flags": 1, "change": 1},
         attributes=[*attributes, ("IFLA_LINKINFO", _info("veth", data))],
     )
+    return nl.Form(request, *stand_ins)
 
 
 def _info(kind: str, data: Sequence[tuple[str, object]]) -> dict[str, object]:
     return {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", {"attrs": data})]}
 
 
-def _address(index: int, text: str) -> tuple[int, int, bytes]:
-    interface = ipaddress.ip_interface(text)
-    attributes = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(interface.ip))]
-    length = interface.network.prefixlen
-    if interface.version == 4 and length < 31:
-        attributes.append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
-    return nl.encode(
+LOCAL = {4: "122.1.2.3", 6: "7a01::3"}
+PEER = {4: "122.1.2.4", 6: "7a01::4"}
+BROADCAST = "122.1.2.5"
+
+
+@lru_cache(maxsize=64)
+def _address_form(version: int, length: int) -> nl.Form:
+    """An address with that prefix length.
+
+    To fill in: the interface's index, the address twice, and the broadcast address if any.
+    """
+    attributes = [("IFA_LOCAL", LOCAL[version]), ("IFA_ADDRESS", PEER[version])]
+    family = FAMILIES[version]
+    stand_ins = [socket.inet_pton(family, text) for _, text in attributes]
+    if version == 4 and length < 31:  # RFC 3021: a /31 has none
+        attributes.append(("IFA_BROADCAST", BROADCAST))
+        stand_ins.append(socket.inet_pton(family, BROADCAST))
+    request = nl.encode(
         nl.ifaddrmsg,
         nl.NEWADDR,
         flags=NEW,
-        fields={"family": FAMILIES[interface.version], "prefixlen": length, "index": index},
+        fields={"family": family, "prefixlen": length, "index": A_INDEX},
         attributes=attributes,
     )
+    return nl.Form(request, A_INDEX, *stand_ins)
+
+
+def _address(index: int, text: str) -> tuple[int, int, bytes]:
+    address, _, prefix = text.partition("/")
+    version, length = 6 if ":" in address else 4, int(prefix)
+    value = socket.inet_pton(FAMILIES[version], address)
+    parts = [value, value]
+    if version == 4 and length < 31:
+        every = int.from_bytes(value, "big") | 0xFFFFFFFF >> length
+        parts.append(every.to_bytes(4, "big"))
+    return _address_form(version, length).fill(index, *parts)
 
 
 def _named(end: op.End, index: int) -> list[tuple[int, int, bytes]]:

@@ -27,6 +27,10 @@ GROUPS = (1, 3, 5, 7, 9, 11)  # LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADD
 BUFFER = 8 << 20
 AT_ONCE = 1000
 """Messages that are read at a time, at most."""
+ALL = 1 << 15
+"""More than may wait in the socket, each of which takes half a kilobyte at least."""
+MEMINFO = 55
+"""SO_MEMINFO: bytes that wait in a socket, and how many may (asm-generic/socket.h)."""
 AWAKE = 10.0
 """Seconds for which a namespace is read at each tick after something happened in it."""
 FRESH = 900_000_000
@@ -47,8 +51,9 @@ class Monitor:
         self._awake: dict[str, float] = {}
         self._stale: set[str] = set()
         self._counters: dict[tuple[str, int], tuple[int, int]] = {}
-        self._pending: list[tuple[int, int | None, bytes]] = []
+        self._pending: list[tuple[int, list[tuple[int, int, bytes]], bytes]] = []
         self._overrun = False
+        self._behind = False  # whether a build's announcements may still be waiting
         self.socket = socket.socket(
             socket.AF_NETLINK,
             socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
@@ -67,9 +72,12 @@ class Monitor:
         """Takes what the kernel has announced off the socket, to be decoded later.
 
         Of a flood (a loop makes a bridge move its rows a hundred thousand times a second) only
-        so much that others have their turn; the kernel drops the rest, and says so.
+        so much that others have their turn; the kernel drops the rest, and says so. Of a build
+        all: what is read of the tables afterwards must not be told first.
         """
-        for _ in range(AT_ONCE):
+        most = ALL if self._behind else AT_ONCE
+        self._behind = False
+        for _ in range(most):
             try:
                 data, ancillary, _, _ = self.socket.recvmsg(1 << 16, 64)
             except BlockingIOError:
@@ -79,17 +87,29 @@ class Monitor:
                     raise
                 self._overrun = True
                 continue
-            nsid = None
-            for level, kind, value in ancillary:
-                if level == nl.SOL_NETLINK and kind == nl.LISTEN_ALL_NSID:
-                    nsid = struct.unpack("=i", value)[0]
-            self._pending.append((time.time_ns(), nsid, data))
+            self._pending.append((time.time_ns(), ancillary, data))
+
+    def relieve(self) -> None:
+        """Drains the socket when it is half full: in a build, reading can wait until the end.
+
+        The times of what is read are then the build's end, not a few milliseconds before.
+        """
+        self._behind = True
+        memory = self.socket.getsockopt(socket.SOL_SOCKET, MEMINFO, 8)
+        held, limit = struct.unpack("=II", memory)
+        if held > limit // 2:
+            self.drain()
+            self._behind = True
 
     def flush(self) -> None:
         """Emits everything that the kernel has announced so far."""
         self.drain()
         pending, self._pending = self._pending, []
-        for at, nsid, data in pending:
+        for at, ancillary, data in pending:
+            nsid = None  # the machine's own
+            for level, kind, value in ancillary:
+                if level == nl.SOL_NETLINK and kind == nl.LISTEN_ALL_NSID:
+                    nsid = struct.unpack("=i", value)[0]
             space = self._spaces.by_nsid.get(nsid)
             if space is None:
                 continue  # of a namespace that is gone

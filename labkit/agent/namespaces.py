@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from labkit.agent.syscalls import (
     CLONE_NEWNET,
     MS_BIND,
     MS_RDONLY,
+    MS_REC,
     MS_REMOUNT,
+    MS_SHARED,
     entered,
     mount,
     setns,
@@ -54,29 +56,29 @@ class Namespaces:
         self.by_name = {MACHINE: self.machine}
         self.by_nsid: dict[int | None, Namespace] = {None: self.machine}
         self._next_nsid = 0
+        self._away = False  # whether the agent is in another namespace than the machine's
         settle(forwarding=False, ipv6=False)
         self.machine.rtnl.send(link_up(1))
 
     def add(self, name: str, *, forwarding: bool, ipv6: bool) -> Namespace:
-        """Makes a namespace as `ip netns add` does, loopback up. Raises OSError."""
+        """Makes a namespace as `ip netns add` does, loopback up. Raises OSError.
+
+        Leaves the agent in it: see `go_home`.
+        """
         path = below(NETNS, name)
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
         space: Namespace | None = None
         try:
             unshare(CLONE_NEWNET)
-            try:
-                mount("/proc/self/ns/net", str(path), flags=MS_BIND)
-                space = Namespace(name, self._next_nsid)
-                self.capture.add(name)
-                settle(forwarding=forwarding, ipv6=ipv6)
-                # Known by number to the machine's namespace, whose one monitor socket then
-                # hears it (netlink(7), NETLINK_LISTEN_ALL_NSID).
-                self.machine.rtnl.send(
-                    nl.fill(_number_form(), [(NSID, self._next_nsid), (FD, space.fd)])
-                )
-                space.rtnl.send(link_up(1))
-            finally:
-                setns(self.machine.fd)
+            self._away = True
+            mount("/proc/self/ns/net", str(path), flags=MS_BIND)
+            space = Namespace(name, self._next_nsid)
+            self.capture.add(name)
+            settle(forwarding=forwarding, ipv6=ipv6)
+            # Known by number to the machine's namespace, whose one monitor socket then
+            # hears it (netlink(7), NETLINK_LISTEN_ALL_NSID).
+            self.machine.rtnl.send(_number_form().fill(self._next_nsid, space.fd))
+            space.rtnl.send(link_up(1))
         except OSError:
             self._discard(name, space)
             raise
@@ -100,10 +102,17 @@ class Namespaces:
             space.rtnl.close()
             os.close(space.fd)
 
+    def go_home(self) -> None:
+        """Brings the agent back to the machine's namespace."""
+        if self._away:
+            setns(self.machine.fd)
+            self._away = False
+
     def entered(self, name: str) -> AbstractContextManager[None]:
         """A context in which the agent is inside that namespace."""
+        self.go_home()
         if name == MACHINE:
-            return nullcontext()  # the agent is there already
+            return nullcontext()
         return entered(self.by_name[name].fd, self.machine.fd)
 
 
@@ -115,22 +124,25 @@ def below(folder: Path, name: str) -> Path:
     return path
 
 
-NSID, FD = 0x7A000001, 0x7A000002  # stand-ins, see netlink.fill
+NSID, FD, INDEX = 0x7A000001, 0x7A000002, 0x7A000003  # stand-ins, see netlink.Form
 
 
-@lru_cache(maxsize=1)
-def _number_form() -> tuple[int, int, bytes]:
+@cache
+def _number_form() -> nl.Form:
     """The request that gives a namespace its number."""
     attributes = [("NETNSA_NSID", NSID), ("NETNSA_FD", FD)]
-    return nl.encode(nl.nsidmsg, nl.NEWNSID, attributes=attributes)
+    return nl.Form(nl.encode(nl.nsidmsg, nl.NEWNSID, attributes=attributes), NSID, FD)
 
 
-@lru_cache(maxsize=256)
+@cache
+def _link_form(*, up: bool) -> nl.Form:
+    fields = {"index": INDEX, "flags": int(up), "change": 1}
+    return nl.Form(nl.encode(nl.ifinfmsg, nl.NEWLINK, fields=fields), INDEX)
+
+
 def link_up(index: int, *, up: bool = True) -> tuple[int, int, bytes]:
     """The request that brings an interface up, or down."""
-    return nl.encode(
-        nl.ifinfmsg, nl.NEWLINK, fields={"index": index, "flags": int(up), "change": 1}
-    )
+    return _link_form(up=up).fill(index)
 
 
 def _private_mounts() -> None:
@@ -138,6 +150,10 @@ def _private_mounts() -> None:
     mount("tmpfs", str(RUN), "tmpfs")
     NETNS.mkdir(parents=True)
     SCRATCH.mkdir()
+    # As ip-netns(8) would do at its first `ip netns add`, but before there is a namespace in it: a
+    # second mount of a folder that has some would hold them for ever.
+    mount(str(NETNS), str(NETNS), flags=MS_BIND | MS_REC)
+    mount("none", str(NETNS), flags=MS_SHARED | MS_REC)
     with suppress(OSError):  # nginx opens its default log before it reads where to log
         mount("tmpfs", "/var/log", "tmpfs")
         Path("/var/log/nginx").mkdir()
@@ -151,8 +167,8 @@ def _private_mounts() -> None:
 
 def settle(*, forwarding: bool, ipv6: bool) -> None:
     """Sets what a fresh namespace would inherit from the machine, so labs are alike."""
-    for name in ("all", "default"):
-        write_sysctl(f"ipv6/conf/{name}/disable_ipv6", "0" if ipv6 else "1")
+    # "all" sets "default" too (addrconf_disable_ipv6 in net/ipv6/addrconf.c)
+    write_sysctl("ipv6/conf/all/disable_ipv6", "0" if ipv6 else "1")
     write_sysctl("ipv4/ip_forward", str(int(forwarding)))
     # Any user may ping. In a user namespace only the groups that it maps can be named.
     if not write_sysctl("ipv4/ping_group_range", "0 2147483647"):

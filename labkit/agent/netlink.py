@@ -82,34 +82,46 @@ def encode(
     return kind, flags, bytes(message.data[16:])
 
 
-Part = int | str
-"""A part of a request that `fill` replaces: a 32-bit number, a MAC or a name."""
+Part = int | str | bytes
+"""A part of a request that differs from one to the next: a 32-bit number, a MAC or name, bytes."""
 
 
 def _part(value: Part) -> bytes:
     if isinstance(value, int):
         return struct.pack("=I", value)
+    if isinstance(value, bytes):
+        return value
     if len(value) == 17 and value.count(":") == 5:
         return bytes.fromhex(value.replace(":", ""))
     return value.encode()
 
 
-def fill(
-    request: tuple[int, int, bytes], parts: Sequence[tuple[Part, Part]]
-) -> tuple[int, int, bytes]:
-    """A copy of an encoded request in which stand-ins are replaced by values as long.
+class Form:
+    """A request encoded once, with stand-ins for what differs; `fill` puts values in their place.
 
-    pyroute2 needs 0.2 ms to encode a veth pair, a replacement 1 µs; a lab has hundreds.
+    pyroute2 needs 0.1 ms to encode an address and 0.2 for a veth pair, filling in 3 µs; a lab has
+    hundreds.
     """
-    kind, flags, form = request
-    body = bytearray(form)
-    for stand_in, value in parts:
-        before, after = _part(stand_in), _part(value)
-        if len(before) != len(after) or form.count(before) != 1:
-            raise ValueError(f"{stand_in!r} cannot stand for {value!r}")
-        at = form.index(before)  # in the form, as a value put in before may look like a stand-in
-        body[at : at + len(after)] = after
-    return kind, flags, bytes(body)
+
+    def __init__(self, request: tuple[int, int, bytes], *stand_ins: Part) -> None:
+        self._kind, self._flags, self._body = request
+        self._places = []
+        for stand_in in stand_ins:
+            part = _part(stand_in)
+            if self._body.count(part) != 1:
+                raise ValueError(f"{stand_in!r} is not once in the request")
+            at = self._body.index(part)
+            self._places.append((at, at + len(part)))
+
+    def fill(self, *values: Part) -> tuple[int, int, bytes]:
+        """The request with these values, in the order of the stand-ins and as long."""
+        body = bytearray(self._body)
+        for (start, end), value in zip(self._places, values, strict=True):
+            part = _part(value)
+            if len(part) != end - start:
+                raise ValueError(f"{value!r} does not fit into the request")
+            body[start:end] = part
+        return self._kind, self._flags, bytes(body)
 
 
 def attributes(body: bytes, offset: int) -> Iterator[tuple[int, bytes]]:

@@ -106,7 +106,7 @@ class Processes:
     def start(self, wanted: Spawn) -> Job:
         """Starts a command in its namespace. Raises OSError where it cannot be started."""
         try:
-            fd = self._spaces.by_name[wanted.netns].fd
+            space = self._spaces.by_name[wanted.netns]
         except KeyError:
             raise OSError(errno.ENOENT, f"there is no namespace {wanted.netns!r}") from None
         for name, text in wanted.files.items():
@@ -126,7 +126,11 @@ class Processes:
                 "LABKIT_HOST": wanted.host,
                 MARK: str(self._last),
             },
-            preexec_fn=lambda: _enter(fd),  # noqa: PLW1509 (the agent has one thread)
+            # A command in the machine is where the agent is: what it mounts stays, as on a real
+            # machine, so that `ip netns add` in one cell is there in the next.
+            preexec_fn=None  # noqa: PLW1509 (the agent has one thread)
+            if space is self._spaces.machine
+            else lambda: _enter(space.fd),
         )
         job = Job(self._last, process, quiet=wanted.quiet)
         if wanted.timeout is not None:

@@ -29,11 +29,8 @@ KEPT = (
     "+net_bind_service,+sys_chroot"
 )
 BOUNDED = ("setpriv", "--bounding-set", f"-all,{KEPT}", "--")
-"""Takes the other capabilities from root's agent and all that it starts (`capabilities(7)`).
-
-With them a slip of a learner's could set the machine's clock, load a module or make a device.
-A user namespace gives none of them any effect, so that the rootless launcher needs no such thing.
-"""
+"""Takes the other capabilities from root's agent and all that it starts (`capabilities(7)`): a
+slip could set the clock with them, or load a module. In a user namespace they have no effect."""
 
 APPARMOR = """\
 sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0
@@ -70,9 +67,9 @@ class Unshare(Launcher):
     ) -> list[str]:
         unshare = program or Machine().which("unshare") or "unshare"
         last = [] if watched is None else [str(watched)]
-        bounded = () if self.user or not _can_bound(Machine()) else BOUNDED
         user = USER_NAMESPACE if self.user else ()
-        return [unshare, *user, *NAMESPACES, "--", *bounded, *command, *last]
+        limits = () if self.user else bounded()
+        return [unshare, *user, *NAMESPACES, "--", *limits, *command, *last]
 
     def probe(self, machine: Machine | None = None) -> Problem | None:
         machine = machine or Machine()
@@ -93,11 +90,14 @@ class Unshare(Launcher):
         return diagnose(machine, words, user=self.user)
 
 
-def _can_bound(machine: Machine) -> bool:
-    """Whether `setpriv(1)` is there, and root may drop capabilities: in a container, not always."""
-    return machine.which("setpriv") is not None and (
-        machine.euid() != 0 or not machine.missing_capabilities({"CAP_SETPCAP": 8})
-    )
+def bounded(machine: Machine | None = None) -> tuple[str, ...]:
+    """What stands before root's commands in a lab: `BOUNDED`, where it can be used.
+
+    That is where `setpriv(1)` is, and root may drop capabilities: in a container, not always.
+    """
+    machine = machine or Machine()
+    lacks = machine.euid() == 0 and machine.missing_capabilities({"CAP_SETPCAP": 8})
+    return () if lacks or machine.which("setpriv") is None else BOUNDED
 
 
 class Sudo(Unshare):

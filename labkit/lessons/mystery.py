@@ -19,7 +19,7 @@ from labkit.lab import Lab
 from labkit.lessons import progress
 from labkit.lessons.exercise import Words
 from labkit.lessons.faults import FAULTS, LEVELS, Fault, Plan
-from labkit.lessons.look import Look, Unable, expects, judge
+from labkit.lessons.look import Look, Missing, Unable, expects, judge
 from labkit.lessons.scene import Scene
 from labkit.lessons.verdict import Row, Verdict
 from labkit.model import wire
@@ -52,6 +52,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return f"<dl>{rows}</dl>"
 
 
+_made: dict[int, Mystery] = {}
+"""The mysteries whose labs are open, the newest of each seed."""
+
+
+def made(seed: int) -> Mystery:
+    """The mystery of that seed in this notebook. Raises Missing."""
+    mystery = _made.get(seed)
+    if mystery is None or mystery.lab._connection.closed:
+        raise Missing(f"mystery {seed} is not there: run the cell with Lab.mystery({seed}, …)")
+    return mystery
+
+
 class Mystery:
     """One of many faults, in a fresh small network. The same seed plants the same fault.
 
@@ -81,6 +93,9 @@ class Mystery:
             except BaseException:
                 self._scene.lab.close()
                 raise
+            for other in [n for n, one in _made.items() if one.lab._connection.closed]:
+                del _made[other]
+            _made[self.seed] = self
             return
         raise LabkitError(
             f"No fault could be planted here: {reasons[0]}",
@@ -142,14 +157,21 @@ class Mystery:
         if all(row.ok for row in rows):
             return Words(title="Mystery", text="It is mended: check() says so too.")
         self._hints = min(3, self._hints + 1)
-        plan = self._plan
-        text = {
-            1: _compared(rows),
-            2: f"This command shows the cause, in the right place: {plan.table}",
-            3: f"The right place is {plan.host.name}:\n%on {plan.host.name} {plan.table}\n"
-            "Compare what it says with the plan: mystery.lab.commands shows how it was meant.",
-        }[self._hints]
+        text = self._texts(rows)[self._hints - 1]
         return Words(title=f"Mystery {self.seed}, hint {self._hints} of 3", text=text)
+
+    def hints(self) -> tuple[str, str, str]:
+        """All three hints at once, for an exercise that counts them itself."""
+        return self._texts(list(self._rows()))
+
+    def _texts(self, rows: list[Row]) -> tuple[str, str, str]:
+        plan = self._plan
+        return (
+            _compared(rows),
+            f"This command shows the cause, in the right place: {plan.table}",
+            f"The right place is {plan.host.name}:\n%on {plan.host.name} {plan.table}\n"
+            "Compare what it says with the plan: mystery.lab.commands shows how it was meant.",
+        )
 
     def give_up(self) -> Report:
         """Tells what was planted."""

@@ -18,12 +18,14 @@ from typing import Any
 
 from labkit.errors import LabkitError
 from labkit.launch.machine import Machine
+from labkit.launch.unshare import bounded
 from labkit.lessons.running import RunningLab, running_labs
 from labkit.model.operations import MACHINE
 
 RC = Path(__file__).with_name("shellrc")
+INSIDE = 'cd "$LABKIT_CWD" 2>/dev/null; exec "$@"'
 # A /sys that shows the host's own network, as in `host.run`, for ethtool and brctl.
-INSIDE = 'mount -t sysfs sysfs /sys 2>/dev/null; cd "$LABKIT_CWD" 2>/dev/null; exec "$@"'
+OWN_SYS = "mount -t sysfs sysfs /sys 2>/dev/null; "
 
 
 def enter(wanted: str | None) -> int:
@@ -91,15 +93,21 @@ def command(lab: RunningLab, host: str) -> list[str]:
     which = Machine().which
     agent = f"/proc/{lab.agent}"
     argv = [which("nsenter") or "nsenter", f"--target={lab.agent}", "--mount", "--pid"]
+    argv += ["--uts", "--ipc"]
+    limits = bounded()
     if os.stat(f"{agent}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
         argv += ["--user", "--preserve-credentials"]
+        limits = ()
     net = f"{agent}/ns/net" if host == MACHINE else f"{agent}/root/run/netns/{host}"
-    argv += [f"--net={net}", "--", which("unshare") or "unshare", "--mount", "--propagation=slave"]
+    argv += [f"--net={net}", "--", *limits]
+    if host != MACHINE:  # in the machine, what is mounted stays: `ip netns add` does that
+        argv += [which("unshare") or "unshare", "--mount", "--propagation=slave", "--"]
     bash = shutil.which("bash")
     inner = [bash, "--rcfile", str(RC), "-i"] if bash else ["/bin/sh", "-i"]
     if not sys.stdin.isatty():  # commands from a pipe or a file: no prompt
         inner = [bash or "/bin/sh"]
-    return [*argv, "--", "/bin/sh", "-c", INSIDE, "sh", *inner]
+    script = INSIDE if host == MACHINE else OWN_SYS + INSIDE
+    return [*argv, "/bin/sh", "-c", script, "sh", *inner]
 
 
 def _run(lab: RunningLab, host: str) -> int:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from labkit.model import events as ev
 from labkit.model import operations as op
 from labkit.model.operations import MACHINE
 from labkit.model.values import FdbEntry, Interface, Neighbour, Port, Route, Table
+
+APPLIED = ("", "applied")
+"""The list of what was applied, among the tables that a state has for its own."""
 
 
 class HostInfo:
@@ -21,11 +25,14 @@ class HostInfo:
 
 
 class Namespace:
-    """The kernel's tables of one namespace, keyed as the kernel keys them."""
+    """The kernel's tables of one namespace, keyed as the kernel keys them.
+
+    For reading: copies of a state share tables, and only `State.apply` knows which are its own.
+    """
 
     def __init__(self) -> None:
         self.links: dict[int, ev.LinkSet] = {}
-        self.addresses: dict[int, list[str]] = {}
+        self.addresses: dict[int, tuple[str, ...]] = {}
         self.routes: dict[tuple[str, str | None, int, int], ev.RouteSet] = {}
         self.neighbours: dict[tuple[int, str], ev.NeighbourSet] = {}
         self.fdb: dict[tuple[int, int, str, int | None], ev.FdbSet] = {}
@@ -56,9 +63,14 @@ class Cable:
 
 
 class State:
-    """Hosts, tables and jobs of a lab at time `at` (nanoseconds since the epoch)."""
+    """Hosts, tables and jobs of a lab at time `at` (nanoseconds since the epoch).
+
+    A copy is cheap, since it shares every table with its original until one of them writes into
+    it. So a table that is the same object as in an earlier copy has not changed since.
+    """
 
     def __init__(self) -> None:
+        self._own = {APPLIED}  # tables that no copy shares: (netns, name)
         self.at = 0
         self.hosts: dict[str, HostInfo] = {MACHINE: HostInfo(MACHINE, MACHINE)}
         self.bridges: dict[str, op.AddBridge] = {}
@@ -78,30 +90,34 @@ class State:
         return state
 
     def copy(self) -> State:
-        """An independent copy (events, which never change, are shared)."""
+        """A copy that goes its own way (events, which never change, are shared)."""
         twin = copy.copy(self)
         twin.hosts = dict(self.hosts)
         twin.bridges = dict(self.bridges)
         twin.jobs = dict(self.jobs)
-        twin.applied = list(self.applied)
-        twin.namespaces = {}
-        for name, space in self.namespaces.items():
-            other = Namespace()
-            other.links = dict(space.links)
-            other.addresses = {index: list(held) for index, held in space.addresses.items()}
-            other.routes = dict(space.routes)
-            other.neighbours = dict(space.neighbours)
-            other.fdb = dict(space.fdb)
-            other.traffic = dict(space.traffic)
-            other.settings = dict(space.settings)
-            other.firewall = space.firewall
-            other.counters = space.counters
-            twin.namespaces[name] = other
+        twin.namespaces = dict(self.namespaces)
+        self._own, twin._own = set(), set()
         return twin
 
     def space(self, netns: str) -> Namespace:
-        """The tables of a namespace, made empty when first heard of."""
-        return self.namespaces.setdefault(netns, Namespace())
+        """The tables of a namespace, for reading; empty for one that nothing is known of."""
+        return self.namespaces.get(netns) or Namespace()
+
+    def _table(self, netns: str, name: str) -> dict[Any, Any]:
+        """A namespace's table, for writing: a copy of it where another state may share it."""
+        if (netns, name) not in self._own:
+            space = copy.copy(self.space(netns))
+            setattr(space, name, dict(getattr(space, name)))
+            self.namespaces[netns] = space
+            self._own.add((netns, name))
+        table: dict[Any, Any] = getattr(self.namespaces[netns], name)
+        return table
+
+    def _put(self, netns: str, name: str, value: object) -> None:
+        """Sets what a namespace has one of."""
+        space = copy.copy(self.space(netns))
+        setattr(space, name, value)
+        self.namespaces[netns] = space
 
     def apply(self, event: ev.Event) -> None:
         """Takes one event in."""
@@ -110,46 +126,48 @@ class State:
             case ev.Frame() | ev.RouteLookup():
                 pass  # they happened; nothing holds them
             case ev.LinkSet():
-                self.space(event.netns).links[event.index] = event
+                self._table(event.netns, "links")[event.index] = event
             case ev.LinkRemoved():
                 self._forget_link(event.netns, event.index)
             case ev.AddressSet():
-                addresses = self.space(event.netns).addresses.setdefault(event.index, [])
-                if event.address not in addresses:
-                    addresses.append(event.address)
+                held = self._table(event.netns, "addresses")
+                before = held.get(event.index, ())
+                if event.address not in before:
+                    held[event.index] = (*before, event.address)
             case ev.AddressRemoved():
-                addresses = self.space(event.netns).addresses.get(event.index, [])
-                if event.address in addresses:
-                    addresses.remove(event.address)
+                held = self._table(event.netns, "addresses")
+                before = held.get(event.index, ())
+                held[event.index] = tuple(a for a in before if a != event.address)
             case ev.RouteSet() | ev.RouteRemoved():
                 key = (event.destination, event.gateway, event.index, event.metric)
                 if isinstance(event, ev.RouteSet):
-                    self.space(event.netns).routes[key] = event
+                    self._table(event.netns, "routes")[key] = event
                 else:
-                    self.space(event.netns).routes.pop(key, None)
+                    self._table(event.netns, "routes").pop(key, None)
             case ev.NeighbourSet():
-                self.space(event.netns).neighbours[event.index, event.address] = event
+                self._table(event.netns, "neighbours")[event.index, event.address] = event
             case ev.NeighbourRemoved():
-                self.space(event.netns).neighbours.pop((event.index, event.address), None)
+                self._table(event.netns, "neighbours").pop((event.index, event.address), None)
             case ev.FdbSet():
                 self._set_fdb(event)
             case ev.FdbRemoved():
                 row = (event.bridge, event.port, event.mac, event.vlan)
-                self.space(event.netns).fdb.pop(row, None)
+                self._table(event.netns, "fdb").pop(row, None)
             case ev.Traffic():
-                self.space(event.netns).traffic[event.index] = event
+                self._table(event.netns, "traffic")[event.index] = event
             case ev.NamespaceRemoved():
                 self.namespaces.pop(event.netns, None)
+                self._own = {own for own in self._own if own[0] != event.netns}
             case ev.ProcessStarted():
                 self.jobs[event.job] = event
             case ev.ProcessEnded():
                 self.jobs.pop(event.job, None)
             case ev.SettingSet():
-                self.space(event.netns).settings[event.name] = event
+                self._table(event.netns, "settings")[event.name] = event
             case ev.FirewallSet():
-                self.space(event.netns).firewall = event
+                self._put(event.netns, "firewall", event)
             case ev.CountersSet():
-                self.space(event.netns).counters = event
+                self._put(event.netns, "counters", event)
             case ev.Lost():
                 if event.what == "frames":
                     self.frames_lost += event.count or 1
@@ -158,6 +176,9 @@ class State:
             case ev.Closed():
                 self.closed = event.reason
             case ev.Applied():
+                if APPLIED not in self._own:
+                    self.applied = list(self.applied)
+                    self._own.add(APPLIED)
                 self.applied.append(event)
                 self._applied(event.operation)
 
@@ -167,7 +188,7 @@ class State:
                 self.hosts[operation.name] = HostInfo(
                     operation.name, operation.netns, forwarding=operation.forwarding
                 )
-                self.space(operation.netns)
+                self.namespaces.setdefault(operation.netns, Namespace())
             case op.RemoveHost():
                 self.hosts.pop(operation.name, None)
             case op.AddBridge():
@@ -178,16 +199,20 @@ class State:
                 pass  # cables and routes are known from the kernel's own tables
 
     def _forget_link(self, netns: str, index: int) -> None:
-        space = self.space(netns)
-        space.links.pop(index, None)
-        space.addresses.pop(index, None)
-        space.traffic.pop(index, None)
-        space.routes = {k: v for k, v in space.routes.items() if v.index != index}
-        space.neighbours = {k: v for k, v in space.neighbours.items() if k[0] != index}
-        space.fdb = {k: v for k, v in space.fdb.items() if index not in k[:2]}
+        def forget(name: str, goes: Callable[[Any, Any], bool]) -> None:
+            if gone := [k for k, v in getattr(self.space(netns), name).items() if goes(k, v)]:
+                table = self._table(netns, name)
+                for key in gone:
+                    del table[key]
+
+        for name in ("links", "addresses", "traffic"):
+            forget(name, lambda key, _: bool(key == index))
+        forget("routes", lambda _, route: bool(route.index == index))
+        forget("neighbours", lambda key, _: bool(key[0] == index))
+        forget("fdb", lambda key, _: index in key[:2])
 
     def _set_fdb(self, event: ev.FdbSet) -> None:
-        fdb = self.space(event.netns).fdb
+        fdb = self._table(event.netns, "fdb")
         same = fdb.get((event.bridge, event.port, event.mac, event.vlan))
         # A MAC is learned at one port only: this row replaces another.
         if event.kind == "learned" and (same is None or same.kind != "learned"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 import time
 from collections.abc import Callable
@@ -32,16 +33,18 @@ def static(name: str) -> str:
 
 
 class LiveView(anywidget.AnyWidget):
-    """A view of a recording: one snapshot, computed anew when events have come.
+    """A view of a recording: traits that show its state, set anew when events have come.
 
     A plain thread sets the traits, so the browser sees them even while a cell blocks. All that
-    a view opened later needs is in the traits, which are replayed to it.
+    a view opened later needs is in the traits, which are replayed to it. The first event is
+    shown at once; those that follow it closely, together, 20 times a second.
     """
 
-    indifferent: tuple[type, ...] = (ev.ProcessStarted, ev.ProcessEnded)
-    """Events that change nothing in the view: an update for them would delay one that does."""
+    heeds: tuple[type, ...] = ()
+    """Events that change what the view shows: an update for another would delay one for these."""
 
     snapshot = traitlets.Dict().tag(sync=True)
+    words = traitlets.Unicode(help="What the view shows, as plain text.").tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
     beat = traitlets.Int(0, help="The log's time, in milliseconds since the epoch.").tag(sync=True)
 
@@ -66,16 +69,16 @@ class LiveView(anywidget.AnyWidget):
         return self.recording.listen(self._hear)
 
     def _hear(self, event: object) -> None:
-        if not isinstance(event, self.indifferent):
+        if isinstance(event, (ev.Lost, ev.Closed, *self.heeds)):
             self._dirty.set()
 
     def picture(self, state: State) -> dict[str, Any]:
-        """The snapshot for a state; each view's own."""
-        raise NotImplementedError
+        """The traits that show a state, by name; each view's own.
 
-    def extras(self, state: State) -> dict[str, Any]:  # noqa: ARG002 (for those that need it)
-        """Values for a view's further traits: what changes more often than the snapshot."""
-        return {}
+        What has not changed since the last picture is to be the same objects again: so little
+        is computed, compared, sent, and left behind for the garbage collector.
+        """
+        raise NotImplementedError
 
     def text(self, state: State) -> str:
         """What the view shows, as plain text."""
@@ -118,8 +121,7 @@ class LiveView(anywidget.AnyWidget):
         }
         traits: dict[str, Any] = {"status": status}
         try:
-            traits |= self.extras(state)
-            traits["snapshot"] = self.picture(state)
+            traits |= self.picture(state)
         except Exception as error:  # noqa: BLE001 (it is shown in the view, where it belongs)
             status["error"] = f"{type(error).__name__}: {error}"
         changed = {name: value for name, value in traits.items() if getattr(self, name) != value}
@@ -143,7 +145,7 @@ class LiveView(anywidget.AnyWidget):
                     began = time.monotonic()
                     alive = self._publish()
                     spent = time.monotonic() - began
-                    self._ended.wait(max(self.pause, spent * SHARE))
+                    self._ended.wait(max(self.pause - spent, spent * SHARE))
                 if alive and time.monotonic() - last_beat >= BEAT:
                     last_beat = time.monotonic()
                     self.beat = self.recording.now() // 1_000_000
@@ -160,3 +162,17 @@ class LiveView(anywidget.AnyWidget):
         if isinstance(data, dict):
             data["text/plain"] = self.summary()
         return bundle
+
+
+Seen = tuple[object, ...]
+"""What a part of a picture was made of."""
+
+
+def tables_of(state: State, *names: str) -> Seen:
+    """Those tables of every namespace: the same objects for as long as nothing in them changes."""
+    return tuple(getattr(space, name) for space in state.namespaces.values() for name in names)
+
+
+def same(before: Seen, now: Seen) -> bool:
+    """Whether all are the same objects."""
+    return len(before) == len(now) and all(map(operator.is_, before, now))

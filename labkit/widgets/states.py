@@ -8,8 +8,8 @@ from typing import Any
 from labkit.model import events as ev
 from labkit.model.state import State
 from labkit.recording import Recording
-from labkit.widgets.live import LiveView, static
-from labkit.widgets.tables import MEANING
+from labkit.widgets.live import LiveView, Seen, same, static, tables_of
+from labkit.widgets.rows import MEANING
 
 STATES = ("INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED")
 """The states that a row goes through by itself (NUD_…, linux/neighbour.h)."""
@@ -21,16 +21,31 @@ class NeighbourStates(LiveView):
     `hosts` names them; None is all.
     """
 
-    indifferent = (*LiveView.indifferent, ev.Traffic, ev.FdbSet, ev.FdbRemoved)
+    heeds = (
+        ev.Applied,
+        ev.LinkRemoved,
+        ev.NeighbourSet,
+        ev.NeighbourRemoved,
+        ev.NamespaceRemoved,
+    )
     _esm = static("shared.js") + static("states.js")
     _css = static("labkit.css")
 
     def __init__(self, recording: Recording, hosts: Sequence[str] | None = None) -> None:
         self.hosts = hosts
+        self._drawn: dict[str, Any] = {}
+        self._drawn_of: Seen = ()
         super().__init__(recording)
 
     def picture(self, state: State) -> dict[str, Any]:
         """The rows, by the state that they are in."""
+        now = (*state.hosts.values(), *tables_of(state, "neighbours"))
+        if not same(self._drawn_of, now):
+            self._drawn = self._draw(state)
+            self._drawn_of = now
+        return self._drawn
+
+    def _draw(self, state: State) -> dict[str, Any]:
         rows: dict[str, list[dict[str, Any]]] = {name: [] for name in STATES}
         for host in state.hosts.values():
             if host.netns != host.name or (self.hosts is not None and host.name not in self.hosts):
@@ -41,7 +56,7 @@ class NeighbourStates(LiveView):
                     text = f"{host.name}: {row.address}"
                     rows[row.state].append({"text": text, "keys": keys})
         states = [{"name": name, "meaning": MEANING[name], "rows": rows[name]} for name in STATES]
-        return {"states": states, "summary": self.text(state)}
+        return {"snapshot": {"states": states}, "words": self.text(state)}
 
     def text(self, state: State) -> str:
         """The rows and their states in words."""

@@ -19,8 +19,8 @@ from labkit.model import events as ev
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
 from labkit.render.layout import layout
-from labkit.widgets.tables import _arp, _cam, _owners
-from labkit.widgets.topology import _shape, links_of
+from labkit.widgets.rows import arp_table, cam_table, owners_of
+from labkit.widgets.topology import links_of, shape_of
 
 STEPS = 1000
 """Steps that are shown; more would be more than a page takes. How many are not is told."""
@@ -165,8 +165,10 @@ class Storyboard:
         before, self._state = self._state, state
         links = first or not _same_links(before, state)
         if links:
-            self._owners = _owners(state)
-            shape = self._layouts.number(msgspec.json.encode(_shape(state)), lambda: layout(state))
+            self._owners = owners_of(state)
+            shape = self._layouts.number(
+                msgspec.json.encode(shape_of(state)), lambda: layout(state)
+            )
             ends = links_of(state)
             self._scene = self._scenes.hold({"layout": shape, "links": ends})
         changed = {}
@@ -184,12 +186,12 @@ class Storyboard:
     def _picture(self, state: State, kind: str, name: str) -> dict[str, Any]:
         if kind == "bridge":
             link = state.space(MACHINE).link_named(name)
-            return _cam(state, link.index if link else -1, name, self._owners)
+            return cam_table(state, link.index if link else -1, name, self._owners).whole()
         netns = _netns(state, name)
         return (
             _routes(state, netns, name)
             if kind == "routes"
-            else _arp(state, netns, name, self._owners)
+            else arp_table(state, netns, name, self._owners).whole()
         )
 
     # Steps, and what they rest on.
@@ -352,7 +354,7 @@ def _same_table(a: State, b: State, kind: str, name: str) -> bool:
 
 
 def _routes(state: State, netns: str, name: str) -> dict[str, Any]:
-    """A host's routing table, as `_arp` and `_cam` make theirs."""
+    """A host's routing table, as `arp_table` and `cam_table` make theirs."""
     rows = [
         {
             "id": f"{row.destination}|{row.gateway}|{row.interface}",

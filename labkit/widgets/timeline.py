@@ -30,7 +30,7 @@ class Scrubber(LiveView):
     other until then, so that what is shown keeps up with the hand.
     """
 
-    indifferent = ()
+    heeds = (object,)  # whatever happens is on the strip
     pause = 0.25
     _esm = static("shared.js") + static("timeline.js")
     _css = static("labkit.css") + static("timeline.css")
@@ -75,8 +75,8 @@ class Scrubber(LiveView):
         elif content["step"] > 0:
             self.position = None
 
-    def picture(self, state: State) -> dict[str, Any]:  # noqa: ARG002 (of the log, not a state)
-        """The log's extent and what happened when."""
+    def picture(self, state: State) -> dict[str, Any]:
+        """The log's extent and what happened when, the position, and what had happened by then."""
         replay = self.recording
         first, rows = replay.recording.since(self._next)
         self._next = first + len(rows)
@@ -85,15 +85,15 @@ class Scrubber(LiveView):
         known = (self._next, begins, end)
         if self._columns is None or self._columns[0] != known:
             self._columns = (known, self._density.columns(begins, end, COLUMNS))
-        return {
+        extent = {
             "first": begins - replay.origin,
             "end": end - replay.origin,
             "columns": self._columns[1],
-            "summary": f"{seconds(end - begins)} of events.",
         }
+        words = f"{seconds(end - begins)} of events."
+        return {"snapshot": extent, "words": words, "told": self._told(state)}
 
-    def extras(self, state: State) -> dict[str, Any]:
-        """The position that is shown, and the last that had happened by then."""
+    def _told(self, state: State) -> dict[str, Any]:
         replay = self.recording
         at = replay.now()
         found = replay.recording.beside(at + 1, TOLD, later=False)
@@ -101,11 +101,11 @@ class Scrubber(LiveView):
         if found is not None:
             when, event = found
             words = f"{seconds(when - replay.origin)}: {in_words(event, state)}"
-        return {"told": {"position": self.position, "at": at - replay.origin, "words": words}}
+        return {"position": self.position, "at": at - replay.origin, "words": words}
 
     def text(self, state: State) -> str:
         """The instant and what had just happened, as plain text."""
-        told = self.extras(state)["told"]
+        told = self._told(state)
         return f"{self.recording.moment or 'now'}. {told['words']}".strip()
 
 

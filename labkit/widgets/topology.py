@@ -11,7 +11,7 @@ from labkit.model.operations import MACHINE
 from labkit.model.state import State
 from labkit.recording import Recording
 from labkit.render.layout import layout
-from labkit.widgets.live import LiveView, static
+from labkit.widgets.live import LiveView, Seen, same, static, tables_of
 from labkit.widgets.replay import Replay
 
 NAMED = 8
@@ -24,14 +24,14 @@ KEPT = 32
 class Topology(LiveView):
     """Hosts, bridges with their ports, and cables; link state and traffic as they change."""
 
-    indifferent = (
-        *LiveView.indifferent,
-        ev.NeighbourSet,
-        ev.NeighbourRemoved,
-        ev.FdbSet,
-        ev.FdbRemoved,
-        ev.RouteSet,
-        ev.RouteRemoved,
+    heeds = (
+        ev.Applied,
+        ev.LinkSet,
+        ev.LinkRemoved,
+        ev.AddressSet,
+        ev.AddressRemoved,
+        ev.NamespaceRemoved,
+        ev.Traffic,
     )
     _esm = static("shared.js") + static("diagram.js") + static("topology.js")
     _css = static("labkit.css")
@@ -41,27 +41,36 @@ class Topology(LiveView):
     ).tag(sync=True)
 
     def __init__(self, recording: Recording | Replay) -> None:
-        self._layouts: dict[str, dict[str, Any]] = {}
+        self._layouts: dict[object, dict[str, Any]] = {}
+        self._drawn: dict[str, Any] = {}
+        self._drawn_of: Seen = ()
+        self._counters: dict[str, list[int]] = {}
+        self._counters_of: Seen = ()
         super().__init__(recording)
 
     def picture(self, state: State) -> dict[str, Any]:
-        """Positions (found once for each shape) and link states."""
-        shape = _shape(state)
+        """Positions (found once for each shape), link states, and counters.
+
+        The counters have a trait of their own: they change with every packet.
+        """
+        still = (*state.hosts.values(), *tables_of(state, "links", "addresses"))
+        if not same(self._drawn_of, still):
+            self._drawn = self._draw(state)
+            self._drawn_of = still
+        moving = tables_of(state, "traffic")
+        if not same(self._counters_of, moving):
+            self._counters = _counters(state)
+            self._counters_of = moving
+        return {**self._drawn, "traffic": self._counters}
+
+    def _draw(self, state: State) -> dict[str, Any]:
+        shape = shape_of(state)
         if shape not in self._layouts:
             while len(self._layouts) >= KEPT:
                 del self._layouts[next(iter(self._layouts))]
             self._layouts[shape] = layout(state)
-        layout_ = self._layouts[shape]
-        return {"layout": layout_, "links": links_of(state), "summary": self.text(state)}
-
-    def extras(self, state: State) -> dict[str, Any]:
-        """The counters: they change with every packet, and the picture does not."""
-        counters = {
-            f"{netns}/{index}": [traffic.received, traffic.sent]
-            for netns, space in state.namespaces.items()
-            for index, traffic in space.traffic.items()
-        }
-        return {"traffic": counters}
+        snapshot = {"layout": self._layouts[shape], "links": links_of(state)}
+        return {"snapshot": snapshot, "words": self.text(state)}
 
     def text(self, state: State) -> str:
         """The topology in words, for whoever does not see it."""
@@ -98,20 +107,30 @@ def links_of(state: State) -> dict[str, list[Any]]:
     }
 
 
-def _shape(state: State) -> str:
-    """What the layout depends on."""
-    parts: list[object] = [
-        (
-            netns,
-            [
-                (link.index, link.name, link.mac, link.kind, link.master, link.peer_index)
-                for link in space.links.values()
-            ],
-            sorted((k, tuple(v)) for k, v in space.addresses.items()),
-        )
+def _counters(state: State) -> dict[str, list[int]]:
+    return {
+        f"{netns}/{index}": [traffic.received, traffic.sent]
         for netns, space in state.namespaces.items()
-    ]
-    return repr(parts + [(host.name, host.netns) for host in state.hosts.values()])
+        for index, traffic in space.traffic.items()
+    }
+
+
+def shape_of(state: State) -> object:
+    """What the layout depends on, as the key of a dictionary."""
+    return (
+        tuple((host.name, host.netns) for host in state.hosts.values()),
+        tuple(
+            (
+                netns,
+                tuple(
+                    (link.index, link.name, link.mac, link.kind, link.master, link.peer_index)
+                    for link in space.links.values()
+                ),
+                tuple(sorted(space.addresses.items())),
+            )
+            for netns, space in state.namespaces.items()
+        ),
+    )
 
 
 def _some(names: list[str]) -> str:

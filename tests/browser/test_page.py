@@ -147,7 +147,7 @@ def test_a_view_asks_nobody_runs_nothing_and_shows_text(browser, name, picture):
     assert loaded <= {*files, "/favicon.ico"}
     # Everything anew, some of it changed; every element visited; a while of its timers.
     news = own_traits(view)
-    other = {"status": {"name": "other"}, "snapshot": {**news.get("snapshot", {}), "summary": ""}}
+    other = {"status": {"name": "other"}, "words": "other"}
     page.evaluate("(news) => window.change(news)", {k: v for k, v in other.items() if k in news})
     page.evaluate("(news) => window.change(news)", news)
     for _ in range(12):

@@ -72,7 +72,8 @@ def check(lab: Lab) -> None:
     assert names == {host.name for host in lab.hosts}, (names, lab.hosts)
     there = lab.machine.run("ip -o link show type veth").stdout
     ends = [end.interface for cable in lab.cables for end in cable.ends if end.netns == "machine"]
-    assert sorted(ends) == sorted(line.split(": ")[1].split("@")[0] for line in there.splitlines())
+    found = sorted(line.split(": ")[1].split("@")[0] for line in there.splitlines())
+    assert sorted(ends) == found, (set(ends) ^ set(found), lab)
     for cable in lab.cables:
         cable.plug()
     for _ in range(

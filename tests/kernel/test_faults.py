@@ -269,6 +269,28 @@ def test_a_cable_moves_with_its_address(lab):
     assert [i.addresses for i in host.interfaces if i.name != "lo"] == [("10.0.0.1/24",)]
 
 
+def test_interrupting_a_removal_ends_it_first(scene: Scene):
+    """What is removed cannot be put back, so that a removal that has begun goes to its end."""
+    for seconds in (0.002, 0.005, 0.01, 0.02, 0.03, 0.05):  # the moments at which it may fall
+        with scene.lab.batch():
+            h = scene.lab.host("h")
+            for _ in range(60):
+                scene.lab.cable(h, scene.docker0)
+        try:
+            interrupt_in(seconds)
+            while "h" in [host.name for host in scene.lab.hosts]:
+                h.remove()
+            time.sleep(5)
+        except KeyboardInterrupt:
+            pass
+        there = ask(scene.lab.machine, "ip -j link show type veth")
+        ends = {end.interface for cable in scene.lab.cables for end in cable.ends}
+        assert {link["ifname"] for link in there} <= ends
+        assert len(there) == len(scene.lab.cables)
+        if not h._removed:
+            h.remove()
+
+
 FULL_DISK = """
 import os, sys
 from labkit import LabkitError, Recording

@@ -175,6 +175,21 @@ def test_any_route_to_the_effect_passes(scene, kept):
     assert check("refill", lab=scene.lab)
 
 
+def test_a_namespace_made_by_hand_stays(scene):
+    """As on a real machine: in the next cell too, beside the lab's own, which come and go."""
+    machine, nginx1 = scene.lab.machine, scene.nginx1
+    assert machine.run("ip netns add own && ip netns exec own ip link set lo up")
+    assert "UP" in machine.run("ip netns exec own ip -br link show lo").stdout
+    own = machine.run("ip netns exec own readlink /proc/self/ns/net").stdout
+    assert own not in (machine.run("readlink /proc/self/ns/net").stdout, "")
+    nginx1.remove()
+    again = scene.lab.host("nginx-1")
+    assert again.run("ls /sys/class/net").stdout == "lo\n"
+    assert machine.run("ip netns exec own true")
+    assert machine.run("ip netns del own")
+    assert "own" not in machine.run("ip netns list").stdout
+
+
 def test_a_lab_that_has_ended_cannot_be_told(scene, kept):
     scene.lab.close()
     assert check("refill", lab=scene.lab).answer != "passed"
@@ -297,6 +312,12 @@ def test_commands_from_a_pipe(scene, launcher):
     assert "172.17.0.3/16" in done.stdout
     assert done.returncode == 5
     assert not done.stderr
+
+
+def test_a_namespace_made_in_a_terminal_of_the_machine_stays(scene):
+    done = labkit_shell(f"{os.getpid()}/machine", text="ip netns add own; ls /sys/class/net")
+    assert "docker0" in done.stdout
+    assert scene.lab.machine.run("ip netns exec own true")
 
 
 def test_labs_and_hosts_are_listed_when_unsure(scene, launcher):

@@ -256,6 +256,25 @@ def test_a_slip_does_not_reach_the_machine(launcher: str, slip: str):
     assert not Path("/tmp/labkit-device").exists()
 
 
+def test_a_shell_in_a_host_reaches_no_more_than_its_commands(launcher: str):
+    """`labkit shell`, which joins a running lab from outside."""
+    name = socket.gethostname()
+    with Lab("shelled", launcher=launcher) as lab:
+        lab.host("h")
+        done = subprocess.run(
+            [sys.executable, "-m", "labkit", "shell", f"{os.getpid()}/h"],
+            input="hostname of-the-lab; hostname; grep CapEff /proc/self/status; date -s 12:00\n",
+            env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        own = lab.host("other").run("grep CapEff /proc/self/status").stdout
+    assert done.stdout.startswith(f"of-the-lab\n{own}"), done
+    assert "cannot set date" in done.stderr
+    assert socket.gethostname() == name
+
+
 def test_a_labs_name_is_its_own(lab: Lab):
     before = socket.gethostname()
     assert (

@@ -18,7 +18,7 @@ from labkit.model.words import TOLD, in_words
 from labkit.recording import CHECKPOINT
 from labkit.widgets import Tables, Timeline, Topology
 from tests.unit.test_model import M, learned, scene
-from tests.unit.test_widgets import LATE, all_end, seen
+from tests.unit.test_widgets import LATE, all_end, seen, tables_in
 
 S = 1_000_000_000
 
@@ -62,7 +62,7 @@ def test_the_views_show_the_state_of_the_chosen_instant(timeline, instant):
     timeline.at = instant
     assert timeline.at == timeline.state.at == instant
     until = recorded([event for event in told() if event.at <= instant])
-    assert timeline.tables.snapshot == Tables(until).snapshot
+    assert tables_in(timeline.tables) == tables_in(Tables(until))
     assert timeline.topology.snapshot == Topology(until).snapshot
     for view in (timeline.topology, timeline.tables, timeline.scrubber):
         assert view.status["moment"] == f"as of {instant / 1e9 - 1:.3f} s"
@@ -127,7 +127,7 @@ def test_it_says_what_just_happened(timeline):
 
 def test_the_browser_is_answered_also_when_something_fails(timeline, monkeypatch):
     """Else it would wait for good: it asks for one instant at a time."""
-    monkeypatch.setattr(type(timeline.scrubber), "extras", lambda *_: 1 / 0)
+    monkeypatch.setattr(type(timeline.scrubber), "_told", lambda *_: 1 / 0)
     timeline.at = 2 * S
     assert timeline.scrubber.told["position"] == 1 * S
     assert "ZeroDivisionError" in timeline.scrubber.status["error"]
@@ -149,7 +149,7 @@ def test_a_live_lab_grows_under_the_slider():
     timeline = Timeline(recording)
     try:
         timeline.at = 2 * S
-        before = timeline.tables.snapshot
+        before = tables_in(timeline.tables)
         changed, values = seen(timeline.scrubber, "snapshot")
         now = time.time_ns()
         recording.append(learned(5, at=now, mac="02::77"))
@@ -157,10 +157,10 @@ def test_a_live_lab_grows_under_the_slider():
         assert values[-1]["end"] >= now - 1 * S
         assert sum(column[1] for column in values[-1]["columns"]) == 4
         assert timeline.at == 2 * S
-        assert timeline.tables.snapshot == before, "the past stays as it was"
+        assert tables_in(timeline.tables) == before, "the past stays as it was"
         timeline.at = None
-        assert "02::77" in timeline.tables.snapshot["summary"]
-        changed, values = seen(timeline.tables, "snapshot")
+        assert "02::77" in timeline.tables.words
+        changed, values = seen(timeline.tables, "changes")
         recording.append(learned(5, at=time.time_ns(), mac="02::78"))
         assert changed.wait(LATE), "at the end the views go on with the lab"
     finally:
@@ -284,7 +284,7 @@ def test_seeking_while_the_log_grows():
             timeline.at = None
             timeline.at = 3 * S
             until = recorded([event for event in told() if event.at <= 3 * S])
-            assert timeline.tables.snapshot == Tables(until).snapshot
+            assert tables_in(timeline.tables) == tables_in(Tables(until))
     finally:
         stop.set()
         writer.join()

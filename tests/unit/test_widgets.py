@@ -13,6 +13,7 @@ from labkit.widgets import Tables, Topology, live
 from labkit.widgets import topology as topology_module
 from labkit.widgets.timeline import Scrubber
 from tests.unit.test_model import M, learned, scene
+from tests.unit.test_sharing import shown
 
 LATE = 10  # seconds after which a test gives up; none waits so long
 
@@ -61,8 +62,13 @@ def all_end():
     return not threads()
 
 
+def tables_in(view):
+    """The tables that a browser shows."""
+    return shown({"snapshot": view.snapshot, "changes": view.changes})
+
+
 def table(view, name):
-    return next(t for t in view.snapshot["tables"] if t["title"] == name)
+    return next(t for t in tables_in(view) if t["title"] == name)
 
 
 def test_a_row_shows_state_meaning_owner_and_keys(recording):
@@ -94,6 +100,21 @@ def test_every_state_of_the_kernel_is_explained(recording):
         assert row["cells"][2][0] == state
         assert bool(row["cells"][2][1]) is (state != "X")
         assert "unknown MAC" in row["words"]
+
+
+def test_a_permanent_row_is_its_ports_own_or_set_by_hand(recording):
+    own = next(e.mac for e in scene() if isinstance(e, ev.LinkSet) and (e.netns, e.index) == (M, 3))
+    for mac in (own, "02::77"):
+        recording.append(
+            ev.FdbSet(at=1, netns=M, bridge=2, port=3, mac=mac, kind="permanent", vlan=None)
+        )
+    notes = {
+        row["cells"][0][0]: row["cells"][2] for row in table(Tables(recording), "docker0")["rows"]
+    }
+    assert notes == {
+        own: ["permanent", "this port's own"],
+        "02::77": ["permanent", "set by hand"],
+    }
 
 
 def test_learned_rows_come_first_and_a_move_keeps_the_row(recording):
@@ -138,10 +159,10 @@ def test_as_text(recording):
 
 def test_an_event_updates_the_view(recording):
     view = Tables(recording)
-    changed, values = seen(view, "snapshot")
+    changed, values = seen(view, "words")
     recording.append(learned(3))
     assert changed.wait(LATE)
-    assert "is behind veth0" in values[-1]["summary"]
+    assert "is behind veth0" in values[-1]
     assert view.beat > 0
 
 
@@ -161,7 +182,7 @@ def test_an_event_while_the_first_snapshot_is_made_is_not_missed(recording, monk
     monkeypatch.setattr(Tables, "_publish", late)
     view = Tables(recording)
     assert published.wait(LATE)
-    assert "is behind veth0" in view.snapshot["summary"]
+    assert "is behind veth0" in view.words
 
 
 def test_many_events_become_few_updates(recording, monkeypatch):
@@ -172,7 +193,7 @@ def test_many_events_become_few_updates(recording, monkeypatch):
 
     def held(self, state):
         done = picture(self, state)
-        calls.append(len(done["tables"][0]["rows"]))
+        calls.append(done["words"].count("is behind"))
         entered.set()
         go_on.wait(LATE)
         if calls[-1] == 501:
@@ -192,13 +213,14 @@ def test_many_events_become_few_updates(recording, monkeypatch):
 
 def test_what_changes_nothing_in_a_view_does_not_wake_it(recording):
     tables, topology = Tables(recording), Topology(recording)
-    recording.append(traffic())
-    assert not tables._dirty.is_set()
-    recording.append(learned(3))
-    assert "veth0" in tables.summary()
+    for event in (traffic(), ev.AddressSet(at=1, netns=M, index=2, address="10.0.0.1/8")):
+        recording.append(event)
+        assert not tables._dirty.is_set()
     topology._dirty.clear()
-    recording.append(neighbour())
-    assert not topology._dirty.is_set()
+    started = ev.ProcessStarted(at=1, netns=M, job=1, host=M, command="true")
+    for event in (neighbour(), learned(3), started, ev.ProcessEnded(at=1, job=1, exit_code=0)):
+        recording.append(event)
+        assert not topology._dirty.is_set()
 
 
 def test_traffic_is_sent_without_the_layout(recording):

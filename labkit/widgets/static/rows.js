@@ -36,13 +36,15 @@ function buildTable(parent, table, fresh) {
   const empty = make(wrap, "p", "lk-empty", table.empty);
   const more = make(wrap, "details", "lk-more");
   const summary = make(more, "summary");
+  summary.setAttribute("tabindex", "-1");
   const others = buildRows(more, table, true);
   return { wrap, rows, empty, more, summary, others, known: new Map(), fresh };
 }
 
 function fillRow(tr, row, columns, announce) {
-  tr.dataset.keys = row.keys.join(" ");
-  tr.dataset.kind = row.kind;
+  const keys = row.keys.join(" ");
+  if (tr.dataset.keys !== keys) tr.dataset.keys = keys;
+  if (tr.dataset.kind !== row.kind) tr.dataset.kind = row.kind;
   let altered = false;
   row.cells.forEach(([text, note], index) => {
     const td = tr.children[index] ?? make(tr, "td");
@@ -63,10 +65,15 @@ function fillRow(tr, row, columns, announce) {
   return altered;
 }
 
+// Strong for half of the time, then faint.
 function mark(element, name) {
-  element.classList.remove(name);
-  void element.offsetWidth; // start the animation over
-  element.classList.add(name);
   clearTimeout(element.marked);
-  element.marked = setTimeout(() => element.classList.remove(name), NOTICED);
+  element.classList.remove("lk-fading");
+  element.classList.add(name);
+  const end = () => element.classList.remove(name, "lk-fading");
+  const fade = () => {
+    element.classList.add("lk-fading");
+    element.marked = setTimeout(end, NOTICED / 2);
+  };
+  element.marked = setTimeout(fade, NOTICED / 2);
 }

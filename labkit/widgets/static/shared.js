@@ -23,6 +23,11 @@ function draw(parent, name, attributes = {}, text = null) {
   return element;
 }
 
+// Writing what is there already would cost the browser a layout.
+function put(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 // The same host, port or MAC is lit in every view of the lab while one of them has it in hand.
 // Others may take part: a "labkit-highlight" event on the document, its detail
 // {lab, keys}, keys like "host:nginx-1", "port:veth9c02e56", "mac:02:42:…", "ip:172.17.0.2".
@@ -35,12 +40,15 @@ function linked(root, lab) {
     const detail = { lab: lab(), keys };
     document.dispatchEvent(new CustomEvent("labkit-highlight", { detail }));
   };
+  let lit = false; // whether anything is: mostly nothing is, and then there is nothing to look for
   const relight = () => {
     const wanted = new Set(current.split(" ").filter(Boolean));
+    if (!lit && wanted.size === 0) return;
+    lit = wanted.size > 0;
     for (const element of root.querySelectorAll("[data-keys]")) {
       const { keys, holds = "" } = element.dataset; // what stands for others is lit with them
-      const lit = wanted.size > 0 && `${keys} ${holds}`.split(" ").some((key) => wanted.has(key));
-      if (element.classList.contains("lk-lit") !== lit) element.classList.toggle("lk-lit", lit);
+      const own = lit && `${keys} ${holds}`.split(" ").some((key) => wanted.has(key));
+      if (element.classList.contains("lk-lit") !== own) element.classList.toggle("lk-lit", own);
     }
   };
   const light = (event) => {
@@ -56,20 +64,20 @@ function linked(root, lab) {
   return { relight, end: () => document.removeEventListener("labkit-highlight", light) };
 }
 
-// One stop for Tab; arrows, Home and End move among the items.
+// One stop for Tab; arrows, Home and End move among the items, which come with tabindex -1.
 function roving(root, selector) {
   // What is in a closed <details> has a place on the page, but cannot take the focus.
-  const items = () => [...root.querySelectorAll(selector)].filter((e) => e.checkVisibility());
+  const takes = (element) => root.contains(element) && element.checkVisibility();
+  const items = () => [...root.querySelectorAll(selector)].filter(takes);
   let last = null; // where the user was, if ever
-  const stop = (all, current) => {
-    for (const e of all) {
-      const index = e === current ? "0" : "-1";
-      if (e.getAttribute("tabindex") !== index) e.setAttribute("tabindex", index);
-    }
-  };
+  let stop = null;
   const refresh = () => {
-    const all = items();
-    stop(all, all.find((e) => e === document.activeElement) ?? all.find((e) => e === last) ?? all[0]);
+    if (last && !takes(last)) last = null;
+    const now = last ?? [...root.querySelectorAll(selector)].find(takes) ?? null;
+    if (now === stop) return;
+    stop?.setAttribute("tabindex", "-1");
+    now?.setAttribute("tabindex", "0");
+    stop = now;
   };
   root.addEventListener("keydown", (event) => {
     const all = items();
@@ -84,10 +92,9 @@ function roving(root, selector) {
     all[Math.max(0, Math.min(all.length - 1, moves[event.key]))].focus();
   });
   root.addEventListener("focusin", (event) => {
-    const all = items();
-    if (!all.includes(event.target)) return;
+    if (!event.target.matches(selector)) return;
     last = event.target;
-    stop(all, last);
+    refresh();
   });
   return refresh;
 }
@@ -107,22 +114,22 @@ function frame(model, el, what) {
   const spoken = make(root, "p", "lk-words");
   spoken.setAttribute("aria-live", "polite");
 
-  const traits = ["beat", "snapshot", "status"];
+  const traits = ["beat", "status"]; // every message from the kernel brings a beat
   const linking = linked(root, () => model.get("status").name);
   let lastBeat = Date.now();
   let gone = false;
   function status() {
     const s = model.get("status");
-    title.textContent = s.name ?? "";
-    root.setAttribute("aria-label", `${s.name}: ${what}`);
+    put(title, s.name ?? "");
+    const called = `${s.name}: ${what}`;
+    if (root.getAttribute("aria-label") !== called) root.setAttribute("aria-label", called);
     gone = !s.still && !s.closed && !s.recorded && Date.now() - lastBeat > HEARTBEAT;
     root.classList.toggle("lk-ended", Boolean(s.closed) && !s.recorded);
     root.classList.toggle("lk-gone", gone);
     const kind = s.moment ? "moment" : s.recorded ? "recorded" : s.closed ? "ended" : gone ? "disconnected" : "live";
     if (badge.dataset.kind !== kind) badge.dataset.kind = kind;
-    const live = kind === "live" && s.launcher; // and by which launcher
-    const label = s.moment || (live ? `live, ${s.launcher}` : kind); // a view of a timeline says which instant it shows
-    if (badge.textContent !== label) badge.textContent = label;
+    const live = kind === "live" && s.launcher ? `live, ${s.launcher}` : kind;
+    put(badge, s.moment || live); // a view of a timeline says which instant it shows
     const notes = [];
     if (s.error) notes.push(s.error);
     if (gone) notes.push("The notebook kernel has stopped or restarted. Run the cell again.");
@@ -139,8 +146,8 @@ function frame(model, el, what) {
       notes.push(`The log keeps the newest: ${s.forgotten.toLocaleString()} older events are forgotten.`);
     }
     const text = notes.join("\n");
-    if (notice.textContent !== text) notice.textContent = text;
-    notice.hidden = !text;
+    put(notice, text);
+    if (notice.hidden !== !text) notice.hidden = !text;
   }
 
   // The log's clock, seen from the browser's: the message that took least time tells best.
@@ -170,13 +177,10 @@ function frame(model, el, what) {
     news = [...news.filter((old) => old !== text), text];
     pending ??= setTimeout(speak, Math.max(200, said + SPEAK - Date.now()));
   }
-  const describe = () => {
-    const text = model.get("snapshot").summary ?? "";
-    if (summary.textContent !== text) summary.textContent = text;
-  };
+  const describe = () => put(summary, model.get("words"));
   const heard = () => { lastBeat = Date.now(); clock(); status(); };
   for (const trait of traits) model.on(`change:${trait}`, heard);
-  model.on("change:snapshot", describe);
+  model.on("change:words", describe);
   const timer = setInterval(status, 1000);
   clock();
   status();
@@ -185,7 +189,7 @@ function frame(model, el, what) {
     clearInterval(timer);
     clearTimeout(pending);
     for (const trait of traits) model.off(`change:${trait}`, heard);
-    model.off("change:snapshot", describe);
+    model.off("change:words", describe);
     linking.end();
   };
   return { root, body, say, now, relight: linking.relight, end };

@@ -56,8 +56,8 @@ function render({ model, el }) {
   }
 
   function update() {
-    const { states = [], summary = "" } = model.get("snapshot");
-    svg.setAttribute("aria-label", summary);
+    const { states = [] } = model.get("snapshot");
+    svg.setAttribute("aria-label", model.get("words"));
     for (const { name, meaning, rows } of states) {
       const box = boxes.get(name);
       box.meaning.textContent = meaning;
@@ -81,10 +81,10 @@ function render({ model, el }) {
     }
     relight();
   }
-  model.on("change:snapshot", update);
+  for (const trait of ["snapshot", "words"]) model.on(`change:${trait}`, update);
   update();
   return () => {
-    model.off("change:snapshot", update);
+    for (const trait of ["snapshot", "words"]) model.off(`change:${trait}`, update);
     end();
     root.remove();
   };

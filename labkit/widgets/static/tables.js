@@ -2,7 +2,18 @@
 
 const QUIET = 6; // empty ARP caches up to this many stand on their own; more are named in one line
 
-function updateTable(view, table, say, left, still) {
+// The table as it is now: the rows of the snapshot, with those put in that have changed since.
+function merged(table, change) {
+  if (!change) return table;
+  const rows = new Map(table.rows.map((row) => [row.id, row]));
+  for (const row of change.rows) rows.set(row.id, row);
+  for (const id of change.gone) rows.delete(id);
+  const inOrder = [...rows.values()].sort((a, b) => (a.order < b.order ? -1 : 1));
+  return { ...table, rows: inOrder };
+}
+
+// Work is done for the rows that have changed alone: a bridge of 100 hosts has 300.
+function updateTable(view, table, { say, left, showAge, still }) {
   const present = new Set();
   const last = new Map();
   for (const row of table.rows) {
@@ -22,11 +33,14 @@ function updateTable(view, table, say, left, still) {
         mark(tr, "lk-new");
         say(`${table.title}: new, ${row.words}`);
       }
-    } else if (fillRow(known.tr, row, table.columns, !view.fresh) && row.shown) {
-      say(`${table.title}: ${row.words}`);
+    } else if (known.row !== row) {
+      const altered = fillRow(known.tr, row, table.columns, !view.fresh);
+      if (altered && row.shown) say(`${table.title}: ${row.words}`);
     }
-    known.updated = row.updated;
-    known.words = row.words;
+    if (known.row !== row) {
+      known.row = row;
+      showAge(known);
+    }
     const before = last.get(home);
     const place = before ? before.nextSibling : home.firstChild;
     if (known.tr !== place) home.insertBefore(known.tr, place);
@@ -34,11 +48,10 @@ function updateTable(view, table, say, left, still) {
   }
   for (const [id, known] of view.known) {
     if (present.has(id) || known.leaving) continue;
-    known.updated = null;
     known.tr.classList.remove("lk-new");
     known.tr.classList.add("lk-left");
-    if (known.tr.parentNode === view.rows) say(`${table.title}: gone, ${known.words}`);
-    const stay = still ? 0 : NOTICED; // in the past, only what was there at that instant is shown
+    if (known.tr.parentNode === view.rows) say(`${table.title}: gone, ${known.row.words}`);
+    const stay = still() ? 0 : NOTICED; // in the past, only what was there at that instant is shown
     known.leaving = setTimeout(() => {
       known.tr.remove();
       if (view.known.get(id) === known) view.known.delete(id);
@@ -47,8 +60,7 @@ function updateTable(view, table, say, left, still) {
   }
   const hidden = table.rows.filter((row) => !row.shown).length;
   view.more.hidden = hidden === 0;
-  const text = `${hidden} permanent and multicast ${hidden === 1 ? "row" : "rows"}`;
-  if (view.summary.textContent !== text) view.summary.textContent = text;
+  put(view.summary, `${hidden} permanent and multicast ${hidden === 1 ? "row" : "rows"}`);
   view.empty.hidden = view.rows.children.length > 0;
   view.fresh = false;
 }
@@ -58,14 +70,17 @@ function render({ model, el }) {
   const grid = make(body, "div", "lk-grid");
   const quiet = make(body, "details", "lk-more lk-quiet");
   const quietSummary = make(quiet, "summary");
+  quietSummary.setAttribute("tabindex", "-1");
   const quietNames = make(quiet, "p", "lk-names");
   const blank = make(body, "p", "lk-empty",
     "No tables yet. Each host that you add has an ARP cache, and each bridge a CAM table.");
   const views = new Map();
   const refresh = roving(body, "tbody tr, summary");
+  let tables = new Map();
   let started = false;
   let named = "";
 
+  const still = () => Boolean(model.get("status").moment || model.get("status").recorded);
   const isEmpty = (table) => table.kind === "arp" && table.rows.length === 0;
 
   function left(view) {
@@ -75,14 +90,28 @@ function render({ model, el }) {
     else refresh();
   }
 
+  // The tables now. One of which nothing has changed is the same object as before.
+  function current() {
+    const changes = model.get("changes");
+    const before = tables;
+    tables = new Map();
+    for (const base of model.get("snapshot").tables ?? []) {
+      const change = JSON.stringify(changes[base.id] ?? null);
+      const known = before.get(base.id);
+      const same = known?.base === base && known.change === change;
+      const table = same ? known.table : merged(base, changes[base.id]);
+      tables.set(base.id, { base, change, table });
+    }
+    return [...tables.values()].map(({ table }) => table);
+  }
+
   function update() {
-    const tables = model.get("snapshot").tables ?? [];
+    const tables = current();
     blank.hidden = tables.length > 0;
     const empty = tables.filter(isEmpty);
     const fold = empty.length > QUIET;
     // One that just became empty stays while its last row is still shown going.
-    const stays = (table) => !fold || !isEmpty(table)
-      || [...(views.get(table.id)?.known.values() ?? [])].length > 0;
+    const stays = (table) => !fold || !isEmpty(table) || views.get(table.id)?.known.size > 0;
     const standing = tables.filter(stays);
     const present = new Set(standing.map((table) => table.id));
     for (const [id, view] of views) {
@@ -98,11 +127,12 @@ function render({ model, el }) {
       if (grid.children[index] !== view.wrap) {
         grid.insertBefore(view.wrap, grid.children[index] ?? null);
       }
-      updateTable(view, table, say, left, Boolean(model.get("status").moment || model.get("status").recorded));
+      if (view.table === table) return;
+      view.table = table;
+      updateTable(view, table, { say, left, showAge, still });
     });
     nameQuiet(tables.filter((table) => !stays(table)));
     started = true;
-    ages();
     refresh();
     relight();
   }
@@ -120,24 +150,24 @@ function render({ model, el }) {
     }
   }
 
-  function ages() {
-    const at = now();
-    for (const view of views.values()) {
-      for (const { tr, updated } of view.known.values()) {
-        if (updated == null) continue;
-        const text = ageText(Math.max(0, at - updated) / 1000);
-        const value = tr.lastElementChild.firstElementChild;
-        if (value.textContent !== text) value.textContent = text;
-      }
-    }
+  function showAge(known) {
+    if (known.row.updated == null || known.leaving) return;
+    const text = ageText(Math.max(0, now() - known.row.updated) / 1000);
+    put(known.tr.lastElementChild.firstElementChild, text);
   }
-  model.on("change:snapshot", update);
+
+  function ages() {
+    for (const view of views.values()) view.known.forEach(showAge);
+  }
+  const traits = ["snapshot", "changes"];
+  for (const trait of traits) model.on(`change:${trait}`, update);
   model.on("change:status", ages);
   update();
+  ages();
   const timer = setInterval(ages, 1000);
   return () => {
     clearInterval(timer);
-    model.off("change:snapshot", update);
+    for (const trait of traits) model.off(`change:${trait}`, update);
     model.off("change:status", ages);
     for (const view of views.values()) {
       for (const known of view.known.values()) clearTimeout(known.leaving);

@@ -57,6 +57,7 @@ function render({ model, el }) {
       tiles.setAttribute("aria-label", node.title);
       for (const tile of node.tiles) {
         const box = make(tiles, "div", "lk-tile");
+        box.setAttribute("tabindex", "-1");
         box.setAttribute("role", "listitem");
         box.dataset.keys = tile.keys.join(" ");
         box.dataset.end = tile.end;
@@ -114,7 +115,7 @@ function render({ model, el }) {
       if (cable.kind !== "cable" || keys[0] !== cable.keys[0]) continue;
       text = `${cable.title} · ${cable.works ? "carrier" : "no carrier"} · ${counted(cable.a)}`;
     }
-    if (info.textContent !== text) info.textContent = text;
+    put(info, text);
   }
   body.addEventListener("mouseover", (event) => { under = event.target; tell(); });
   body.addEventListener("mouseleave", () => { under = null; tell(); });
@@ -122,6 +123,7 @@ function render({ model, el }) {
 
   function update() {
     const snapshot = model.get("snapshot");
+    const words = model.get("words");
     const text = JSON.stringify(snapshot.layout ?? {});
     if (text !== shown) {
       shown = text;
@@ -129,8 +131,8 @@ function render({ model, el }) {
       redraw();
     }
     showLinks();
-    if (summary !== null && summary !== snapshot.summary) say(snapshot.summary.split(". ")[0]);
-    summary = snapshot.summary;
+    if (summary !== null && summary !== words) say(words.split(". ")[0]);
+    summary = words;
     tell();
   }
 
