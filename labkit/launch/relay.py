@@ -20,11 +20,12 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, NoReturn, cast
 
-from labkit.model.serial import ACK, END, READY, STEP, WINDOW
+from labkit.model.serial import ACK, END, READY, STEP, TIME, WINDOW
 
 PACKAGE = Path(__file__).resolve().parents[2]
 PR_SET_CHILD_SUBREAPER = 36
@@ -88,6 +89,7 @@ class Relay:
         )
         self._linux = os.pidfd_open(linux.pid)  # for helpers of a dead one hold its pipes open
         self._input = bytearray(first)  # for the inside, not sent yet
+        self._is_ready = False
         self._room = 0
         self._output = bytearray()  # for the notebook, not written yet
         self._rest = b""  # from END on, while its line is not whole
@@ -128,10 +130,13 @@ class Relay:
         data = os.read(self._line_out, 1 << 16)
         if not data:
             raise EOFError
+        if TIME in data and not self._is_ready:
+            os.write(self._line_in, b"%d\n" % time.time_ns())
         if READY in data:
+            self._is_ready = True
             self._room = WINDOW
         self._room += STEP * data.count(ACK)
-        data, mark, end = (self._rest + data.translate(None, ACK + READY)).partition(END)
+        data, mark, end = (self._rest + data.translate(None, ACK + READY + TIME)).partition(END)
         if not mark or end.endswith(b"\n"):
             self._output += data
             self._status = int(end) if mark else None

@@ -1,6 +1,6 @@
 """What the two ends of a User Mode Linux's serial line agree on.
 
-The line carries what would go through the pipes of a plain process, byte for byte, and three
+The line carries what would go through the pipes of a plain process, byte for byte, and four
 control characters more. JSON escapes control characters (RFC 8259, section 7), so none of
 them can be part of a message.
 
@@ -8,6 +8,9 @@ The line loses its wakeup when a few kilobytes of input wait unread in it, and t
 still for good: so the host's end holds back what is not acknowledged.
 """
 
+TIME = b"\x07"
+"""From inside, before `READY`: what is the machine's time? The answer is nanoseconds since the
+epoch, in decimal, and a line feed."""
 READY = b"\x05"
 """From inside: the line is raw (`termios(3)`), input may come."""
 ACK = b"\x06"

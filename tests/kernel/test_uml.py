@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from labkit import Lab
 from labkit.errors import ClosedError
 from labkit.launch.launchers import LAUNCHERS
 from labkit.launch.uml import MEMORY
+from labkit.model import events as ev
+from labkit.model import wire
 from tests.kernel.conftest import wait_for
 from tests.kernel.test_life import is_alive, issue_of
 
@@ -172,6 +175,16 @@ def test_modules_load_by_themselves(lab: Lab):
     if shutil.which("iptables", path="/usr/sbin:/sbin"):  # the lab does without
         assert h.run("iptables -w -t nat -A POSTROUTING -j MASQUERADE")
         assert "MASQUERADE" in h.run("iptables -w -t nat -S").stdout
+
+
+def test_its_clock_is_the_machines(lab: Lab):
+    """Journeys are cut by the machine's time: nothing happens before it was asked for."""
+    slack = 3_000_000  # nanoseconds; without being set it is 7 ms behind
+    for _ in range(10):
+        before, asked = len(lab.recording), time.time_ns()
+        lab._request(wire.Lookup, netns="machine", destination="127.0.0.1")
+        [told] = [e for _, e in lab.recording.since(before)[1] if isinstance(e, ev.RouteLookup)]
+        assert asked - slack < told.at < time.time_ns() + slack
 
 
 def test_a_terminal_cannot_enter_and_says_so(lab: Lab):
