@@ -130,11 +130,11 @@ class Relay:
         data = os.read(self._line_out, 1 << 16)
         if not data:
             raise EOFError
-        if TIME in data and not self._is_ready:
-            os.write(self._line_in, b"%d\n" % time.time_ns())
         if READY in data:
             self._is_ready = True
             self._room = WINDOW
+        if TIME in data and not self._is_ready:
+            os.write(self._line_in, b"%d\n" % time.time_ns())
         self._room += STEP * data.count(ACK)
         data, mark, end = (self._rest + data.translate(None, ACK + READY + TIME)).partition(END)
         if not mark or end.endswith(b"\n"):

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from labkit.errors import ClosedError, LauncherError
 from labkit.launch.launchers import LAUNCHERS
 from labkit.launch.relay import Relay
 from labkit.launch.starting import starting
-from labkit.model.serial import ACK, END, READY, STEP, WINDOW
+from labkit.model.serial import ACK, END, READY, STEP, TIME, WINDOW
 
 ROOT, *_, UML = LAUNCHERS
 
@@ -56,6 +57,19 @@ def line():
     line = Line(b"x" * 5000)
     yield line
     line.close()
+
+
+def test_the_time_is_told_before_the_line_is_ready(line: Line):
+    before = time.time_ns()
+    line.say(TIME)
+    answer = os.read(line.theirs, 64)
+    assert answer.endswith(b"\n")
+    assert before <= int(answer) <= time.time_ns()
+    assert line.sent() == 0, "nothing else goes before it is ready"
+    line.say(READY + TIME)  # too late: here it would stand among the input
+    assert line.sent() == WINDOW
+    assert os.read(line.theirs, 5000) == b"x" * WINDOW
+    assert not line.relay._output
 
 
 def test_nothing_is_sent_before_the_line_is_ready(line: Line) -> None:
