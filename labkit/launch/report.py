@@ -160,7 +160,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         advice = "".join(f"<li>{_advice(one)}</li>" for one in self.missing)
         return (
             f"<div><p><strong>{_text(self.verdict)}</strong></p><p>{_text(self.how)}</p>"
-            f"<p>{_text(self._about_missing)}</p><ul>{advice}</ul>"
+            f"<p>{_text(self._about_missing)}</p>{f'<ul>{advice}</ul>' if advice else ''}"
             f"<details><summary>All that was tried, on {_text(self.system)}</summary>"
             f"{details}</details></div>"
         )
