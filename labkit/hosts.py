@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import ipaddress
 import itertools
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from labkit import naming
-from labkit.errors import ClosedError, CommandError, LabkitError
+from labkit.errors import ClosedError, CommandError, KernelError, LabkitError
 from labkit.model import operations as op
 from labkit.model import wire
 from labkit.model.values import Interface, Neighbour, Route, Table
@@ -63,6 +64,10 @@ class Job:
             return self._result().exit_code is None
         except ClosedError:
             return False
+        except KernelError as error:
+            if error.code == errno.ESRCH:  # so long over that the lab has forgotten it
+                return False
+            raise
 
     @property
     def exit_code(self) -> int | None:

@@ -280,7 +280,7 @@ class Agent:
             case wire.StopJob():
                 job = self._processes.get(request.job)
                 if job.exit_code is None:
-                    job.waiter = lambda result: self._reply(request.id, result)
+                    job.waiters.append(lambda result: self._reply(request.id, result))
                     self._processes.stop(job, request.grace)
                     return ...
                 return job.result()
@@ -340,7 +340,7 @@ class Agent:
             self._reply(request.id, result)
             self._processes.forget(job)
 
-        job.waiter = done
+        job.waiters.append(done)
         self._waiting[request.id] = job.number
         return ...
 

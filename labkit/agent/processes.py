@@ -22,6 +22,8 @@ from labkit.model.wire import LIMIT, CommandResult, Spawn
 MARK = "LABKIT_JOB"
 """Environment variable by which a job's children are known, whatever session they moved to."""
 STREAMS = ("stdout", "stderr")
+OVER = 32 << 20
+"""Bytes that ended jobs may take: several thousand of them, if they have printed little."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -38,12 +40,13 @@ class Job:
         self._decoders = {
             name: codecs.getincrementaldecoder("utf-8")("replace") for name in STREAMS
         }
+        self._size: int | None = None
         self.dropped = 0
         self.timed_out = False
         self.exit_code: int | None = None
         self.deadline: float | None = None
         self.kill_at: float | None = None
-        self.waiter: Callable[[CommandResult], None] | None = None
+        self.waiters: list[Callable[[CommandResult], None]] = []
 
     def take(self, stream: str, data: bytes) -> None:
         """Keeps what was printed; past `LIMIT` the oldest goes, and is counted."""
@@ -52,6 +55,13 @@ class Job:
         if len(kept) > LIMIT:
             self.dropped += len(kept) - LIMIT
             del kept[: len(kept) - LIMIT]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, about; what an ended one has printed stays as it is, or goes."""
+        if self._size is None:
+            self._size = 4096 + sum(map(len, self.output.values()))
+        return self._size
 
     def result(self) -> CommandResult:
         """How it stands now."""
@@ -90,14 +100,19 @@ class Processes:
         self._unwatch = unwatch
         self._ended = ended
         self._jobs: dict[int, Job] = {}
+        self._over: dict[int, Job] = {}  # ended, and kept for whoever asks what they printed
+        self._kept = 0
         self._last = 0
 
     def get(self, number: int) -> Job:
         """A job by its number. Raises OSError (ESRCH)."""
-        try:
-            return self._jobs[number]
-        except KeyError:
-            raise OSError(errno.ESRCH, f"there is no job {number}") from None
+        job = self._jobs.get(number) or self._over.get(number)
+        if job is None:
+            what = f"there is no job {number}"
+            if 0 < number <= self._last:
+                what = f"job {number} has ended, and so many after it that it is kept no longer"
+            raise OSError(errno.ESRCH, what)
+        return job
 
     def forget(self, job: Job) -> None:
         """Lets go of a job that has ended and whose result was delivered."""
@@ -195,8 +210,8 @@ class Processes:
 
     def _finish(self, job: Job) -> None:
         self._ended(job)
-        if job.waiter:
-            waiter, job.waiter = job.waiter, None
+        waiters, job.waiters = job.waiters, []
+        for waiter in waiters:
             waiter(job.result())
 
     def stop(self, job: Job, grace: float) -> None:
@@ -208,7 +223,10 @@ class Processes:
         """Ends what is overdue. The seconds until the next is, or None."""
         now = time.monotonic()
         times = []
-        for job in self._jobs.values():
+        for job in list(self._jobs.values()):
+            if job.exit_code is not None and job.kill_at is None:
+                self._retire(job)
+                continue
             if job.exit_code is None and job.deadline is not None and now >= job.deadline:
                 job.deadline = None
                 job.timed_out = True
@@ -218,6 +236,13 @@ class Processes:
                 _signal(job, signal.SIGKILL)
             times += [t for t in (job.deadline, job.kill_at) if t is not None]
         return max(0.0, min(times) - now) if times else None
+
+    def _retire(self, job: Job) -> None:
+        """Sets an ended job aside; of those, the oldest go when they take too much room."""
+        self._over[job.number] = self._jobs.pop(job.number)
+        self._kept += job.size
+        while self._kept > OVER:
+            self._kept -= self._over.pop(next(iter(self._over))).size
 
     def kill_in(self, inode: int) -> None:
         """Kills every process in the network namespace with that inode."""

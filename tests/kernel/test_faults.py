@@ -269,28 +269,6 @@ def test_a_cable_moves_with_its_address(lab):
     assert [i.addresses for i in host.interfaces if i.name != "lo"] == [("10.0.0.1/24",)]
 
 
-def test_interrupting_a_removal_ends_it_first(scene: Scene):
-    """What is removed cannot be put back, so that a removal that has begun goes to its end."""
-    for seconds in (0.002, 0.005, 0.01, 0.02, 0.03, 0.05):  # the moments at which it may fall
-        with scene.lab.batch():
-            h = scene.lab.host("h")
-            for _ in range(60):
-                scene.lab.cable(h, scene.docker0)
-        try:
-            interrupt_in(seconds)
-            while "h" in [host.name for host in scene.lab.hosts]:
-                h.remove()
-            time.sleep(5)
-        except KeyboardInterrupt:
-            pass
-        there = ask(scene.lab.machine, "ip -j link show type veth")
-        ends = {end.interface for cable in scene.lab.cables for end in cable.ends}
-        assert {link["ifname"] for link in there} <= ends
-        assert len(there) == len(scene.lab.cables)
-        if not h._removed:
-            h.remove()
-
-
 FULL_DISK = """
 import os, sys
 from labkit import LabkitError, Recording
@@ -321,3 +299,49 @@ def test_a_full_disk_leaves_no_half_recording(launcher: str, tmp_path: Path):
     assert "could not be saved" in done.stdout, done.stderr
     assert "No space left on device" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_interrupting_a_removal_ends_it_first(scene: Scene):
+    """What is removed cannot be put back, so that a removal that has begun goes to its end."""
+    for seconds in (0.002, 0.005, 0.01, 0.02, 0.03, 0.05):  # the moments at which it may fall
+        with scene.lab.batch():
+            h = scene.lab.host("h")
+            for _ in range(60):
+                scene.lab.cable(h, scene.docker0)
+        try:
+            interrupt_in(seconds)
+            while "h" in [host.name for host in scene.lab.hosts]:
+                h.remove()
+            time.sleep(5)
+        except KeyboardInterrupt:
+            pass
+        there = ask(scene.lab.machine, "ip -j link show type veth")
+        ends = {end.interface for cable in scene.lab.cables for end in cable.ends}
+        assert {link["ifname"] for link in there} <= ends
+        assert len(there) == len(scene.lab.cables)
+        if not h._removed:
+            h.remove()
+
+
+def test_a_job_stopped_by_two_at_once_answers_both(lab: Lab):
+    job = lab.host("h").start("trap '' TERM; sleep 1000")
+    answered = []
+    both = [threading.Thread(target=lambda: answered.append(job.stop())) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join(20)
+    assert len(answered) == 2
+    assert not job.is_running
+
+
+def test_ended_jobs_are_kept_within_bounds(lab: Lab):
+    """The newest can be asked for what they printed; of the oldest it is said that they are gone."""
+    h = lab.host("h")
+    jobs = [h.start("head -c 900000 /dev/zero | tr '\\0' x") for _ in range(50)]
+    wait_for(lambda: not any(job.is_running for job in jobs), 60)
+    assert len(jobs[-1].output) == 900_000
+    with pytest.raises(KernelError, match="kept no longer"):
+        jobs[0].output  # noqa: B018 (reading asks)
+    assert "ended" in repr(jobs[0])
+    assert h.run("true")

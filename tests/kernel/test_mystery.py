@@ -10,7 +10,8 @@ import pytest
 from labkit import Lab, LabkitError
 from labkit.launch.launchers import LAUNCHERS
 from labkit.lessons import progress
-from labkit.lessons.mystery import Mystery
+from labkit.lessons.look import Missing
+from labkit.lessons.mystery import Mystery, made
 from labkit.lessons.scene import Scene
 from labkit.model import events as ev
 
@@ -188,6 +189,22 @@ def test_a_fault_that_cannot_be_planted_gives_way_to_another(launcher, monkeypat
     monkeypatch.setattr(module, "_order", lambda *a: [impossible])
     with pytest.raises(LabkitError, match="no_such_setting"):
         Mystery(1, launcher=launcher)
+
+
+def test_a_lesson_finds_its_mystery_by_the_seed(launcher):
+    with pytest.raises(Missing, match=r"Lab\.mystery\(6"):
+        made(6)
+    first = Mystery(6, level=1, launcher=launcher)
+    assert made(6) is first
+    again = Mystery(6, level=1, launcher=launcher)
+    assert made(6) is again
+    assert [one.splitlines()[0] for one in again.hints()][1:] == [
+        f"This command shows the cause, in the right place: {again._plan.table}",
+        f"The right place is {again._plan.host.name}:",
+    ]
+    again.lab.close()
+    with pytest.raises(Missing):
+        made(6)
 
 
 def test_levels(launcher):

@@ -305,7 +305,9 @@ def test_a_listener_that_fails_does_not_end_the_reading(tmp_path, capsys):
     assert "a listener's fault" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("value", ["\ud800", object(), {1, object()}], ids=repr)
+@pytest.mark.parametrize(
+    "value", ["\ud800", object(), {1, object()}], ids=["surrogate", "object", "set"]
+)
 def test_what_cannot_be_told_is_refused(tmp_path, value):
     connection = Connection(Speaker(b"", tmp_path, waits=True), lambda event: None)
     with pytest.raises(LabkitError, match="cannot be told"):
