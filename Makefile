@@ -19,7 +19,7 @@ LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root) $(if $(DISPLAY)$(WAYL
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test lab test lint test-unit test-kernel test-notebooks test-browser test-chaos \
-	test-docker chaos class hub soak notebooks bench lock clean
+	test-docker test-binder chaos class hub soak notebooks bench lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
@@ -48,6 +48,12 @@ test-unit test-kernel test-notebooks test-browser test-chaos: setup-test
 # The comparison with a real Docker, whose daemon runs in namespaces of its own. Needs root and dockerd.
 test-docker: setup-test
 	@tests/kernel/with_docker.sh "$(abspath $(VENV))/bin/python"
+
+# What Binder does with binder/, in a clean Debian and a container without rights. Needs root, debootstrap
+# and dockerd, and 3 GB in BINDER_FOLDER.
+BINDER_FOLDER ?= /var/tmp/labkit-binder
+test-binder:
+	@tests/binder/build.sh "$(BINDER_FOLDER)"
 
 # Hundreds of random moments instead of a few. LABKIT_CHAOS_SEED repeats a run.
 chaos: export LABKIT_CHAOS ?= 20

@@ -14,11 +14,12 @@ from bench import frames, history, journeys, paint, subjects
 from bench.kernel import Canary
 from bench.report import Report
 from bench.subjects import Run, Subject
+from labkit.launch.launchers import LAUNCHERS
 
 PLAN = {2: (7, 3), 10: (7, 3), 100: (9, 3), 1000: (3, 1)}
 """Hosts: in how many rounds all are measured, and in how many of these Mininet, which is slow."""
 QUICK = {2: (3, 1), 10: (3, 1), 100: (3, 1)}
-PARTS = ("start", "networks", "recordings", "journeys", "frames", "views")
+PARTS = ("start", "launchers", "networks", "recordings", "journeys", "frames", "views")
 
 
 def main() -> None:
@@ -35,6 +36,8 @@ def main() -> None:
     report = Report()
     if "start" in parts:
         start(report, 5 if options.quick else 15)
+    if "launchers" in parts:
+        launchers(report, 3 if options.quick else 7)
     if "networks" in parts:
         networks(report, {count: rounds for count, rounds in plan.items() if count in wanted})
     if "recordings" in parts:
@@ -62,6 +65,25 @@ def start(report: Report, rounds: int) -> None:
     ours, theirs = middle(runs, "labkit") - bare, middle(runs, "msgspec") - bare
     report.add("import labkit", ours, "s")
     report.add("import labkit", ours, "s", "msgspec", theirs)
+
+
+def launchers(report: Report, rounds: int) -> None:
+    """Each launcher that works here: how soon there is a lab, and how quick it is then."""
+    found: dict[str, list[Run]] = {}
+    for launcher in LAUNCHERS:
+        problem = launcher.probe()
+        if problem:
+            print(f"(launcher {launcher.name}: {problem.reason})")
+        else:
+            found[launcher.name] = []
+    for _ in range(rounds):  # in turn, so that drift falls on all
+        for name, runs in found.items():
+            runs.append(subjects.launched(name))
+    for name, runs in found.items():
+        report.add(f"Lab() returns, {name}", middle(runs, "ready"), "s")
+        report.add(f"and its first command, {name}", middle(runs, "answers"), "s")
+        report.add(f"a later command, {name}", middle(runs, "command"), "s")
+        report.add(f"build, 100 hosts, {name}", middle(runs, "build"), "s")
 
 
 def networks(report: Report, plan: dict[int, tuple[int, int]]) -> None:

@@ -10,6 +10,8 @@ LIMITS = {
     "import labkit": 0.15,
     "Lab() returns": 0.2,
     "Lab() and its first command": 0.2,
+    "Lab() returns, uml": 5,
+    "and its first command, uml": 5,
     "close, 2 hosts": 0.05,
     "close, 10 hosts": 0.05,
     "close, 100 hosts": 0.05,

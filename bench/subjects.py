@@ -62,6 +62,27 @@ def labkit(count: int, canary: Canary) -> Run:
     }  # fmt: skip
 
 
+def launched(launcher: str) -> Run:
+    """A lab of ours, by that launcher."""
+    from labkit import Lab
+
+    t0 = time.perf_counter()
+    lab = Lab("bench", launcher=launcher)
+    t1 = time.perf_counter()
+    lab.machine.run("true")
+    t2 = time.perf_counter()
+    lab.machine.run("true")
+    t3 = time.perf_counter()
+    switch = lab.bridge("sw", "10.0.0.1/16")
+    with lab.batch():
+        for i in range(100):
+            lab.cable(lab.host(f"h{i}"), switch, f"10.0.1.{i + 1}/16")
+    t4 = time.perf_counter()
+    lab.close()
+    lab._connection.process.wait()
+    return {"ready": t1 - t0, "answers": t2 - t0, "command": t3 - t2, "build": t4 - t3}
+
+
 def floor(program: str) -> Subject:
     """The C program: it builds, prints, and ends with its input."""
 

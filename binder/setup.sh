@@ -72,12 +72,19 @@ if [ -z "$current" ]; then
     [ -n "$python" ] || fail "Python 3.11 or newer is needed, and no python3 here is."
 fi
 
+# The small Linux is large, and only of use on x86-64 and where namespaces are not to be had.
+needs_uml() {
+    ! command -v linux.uml >/dev/null && [ "$(uname -m 2>/dev/null)" = x86_64 ] || return 1
+    [ "$kind" = test ] || ! { unshare --net true || unshare --user --map-root-user --net true; } 2>/dev/null
+}
+
 find_missing() {
     missing=
     present=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $wanted 2>/dev/null || :)"
     for package in $wanted; do
         case $package in
             chromium) one_of chromium chromium-browser google-chrome "$venv/bin/chromium" && continue ;;
+            user-mode-linux) needs_uml || continue ;;
             nginx-light) one_of nginx /usr/sbin/nginx && continue ;; # any nginx will do
         esac
         case $present in *" installed:$package "*) ;; *) missing="$missing $package" ;; esac

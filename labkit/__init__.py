@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labkit.errors import LabkitError
     from labkit.lab import Lab
+    from labkit.launch.doctor import doctor
     from labkit.lessons.exercise import check, hint, solution
     from labkit.lessons.predict import predict
     from labkit.lessons.progress import progress
@@ -26,6 +27,7 @@ __all__ = [
     "Recording",
     "__version__",
     "check",
+    "doctor",
     "hint",
     "predict",
     "progress",
@@ -37,6 +39,7 @@ _HOME = {
     "LabkitError": "labkit.errors",
     "Recording": "labkit.recording",
     "check": "labkit.lessons.exercise",
+    "doctor": "labkit.launch.doctor",
     "hint": "labkit.lessons.exercise",
     "predict": "labkit.lessons.predict",
     "progress": "labkit.lessons.progress",

@@ -32,11 +32,13 @@ class Header(msgspec.Struct, kw_only=True):
     """The first line. The first `base` events lead to the state `at` which the log begins.
 
     `forgotten` is how many older events the log had let go of, and so the first one's number.
+    `launcher` is by what the lab ran; files of before it was told have none.
     """
 
     format: str = ""
     version: int = 0
     name: str = "lab"
+    launcher: str = ""
     forgotten: int = 0
     base: int = 0
     at: int = 0

@@ -15,6 +15,7 @@ from labkit import naming
 from labkit.errors import CommandError, KernelError, LabkitError
 from labkit.hosts import Host
 from labkit.launch import connection, launchers
+from labkit.launch.starting import starting
 from labkit.model import operations as op
 from labkit.model import wire
 from labkit.model.commands import Commands
@@ -50,7 +51,7 @@ class Lab(InNotebook):
         if name in _open:
             _open.pop(name).close(reason="a new lab of that name replaced it")
         self.launcher = chosen.name
-        self.recording = Recording(name)
+        self.recording = Recording(name, launcher=chosen.name)
         self.machine = Host(self, MACHINE, MACHINE)
         self._hosts: dict[str, Host] = {MACHINE: self.machine}
         self._bridges: dict[str, Bridge] = {}
@@ -60,7 +61,8 @@ class Lab(InNotebook):
         self._connection = connection.Connection(chosen, self.recording.append, name)
         _open[name] = self
         try:
-            self._request(wire.Hello)
+            with starting(chosen):
+                self._request(wire.Hello)
         except LabkitError as error:
             self.close()
             raise launchers.explained(chosen, error) from None

@@ -41,10 +41,17 @@ class Recording:
     """
 
     def __init__(
-        self, name: str = "lab", *, live: bool = True, limit: int = LIMIT, size: int = BYTES
+        self,
+        name: str = "lab",
+        *,
+        live: bool = True,
+        launcher: str = "",
+        limit: int = LIMIT,
+        size: int = BYTES,
     ) -> None:
         self.name = name
         self.live = live
+        self.launcher = launcher  # by which the lab runs, or ran
         self.forgotten = 0
         self._limit = limit
         self._size = size
@@ -308,7 +315,12 @@ class Recording:
         """
         path = naming.check_path(path)
         with self._lock:
-            header = archive.Header(name=self.name, forgotten=self.forgotten, at=self._base.at)
+            header = archive.Header(
+                name=self.name,
+                launcher=self.launcher,
+                forgotten=self.forgotten,
+                at=self._base.at,
+            )
             base, events = self._base.copy(), list(self._events)
         archive.write(path, header, list(base.events()) if self.forgotten else [], events)
         return path
@@ -345,7 +357,13 @@ class Recording:
         Raises LabkitError for a file that is missing, damaged, or of another kind or version.
         """
         header, base, events = archive.read(naming.check_path(path))
-        recording = cls(header.name, live=False, limit=sys.maxsize, size=sys.maxsize)
+        recording = cls(
+            header.name,
+            live=False,
+            launcher=header.launcher,
+            limit=sys.maxsize,
+            size=sys.maxsize,
+        )
         recording.forgotten = header.forgotten
         recording._base = State.after(base)
         recording._base.at = header.at

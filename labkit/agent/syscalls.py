@@ -1,4 +1,4 @@
-"""The three system calls that Python 3.11 does not wrap, and entering a namespace."""
+"""The system calls that Python 3.11 does not wrap, and entering a namespace."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
@@ -16,6 +17,7 @@ MS_REC = 16384
 MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
 MNT_DETACH = 2
+POWER_OFF = 0x4321FEDC
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -36,15 +38,21 @@ def setns(fd: int, flags: int = CLONE_NEWNET) -> None:
     _check(_libc.setns(fd, flags), "setns")
 
 
-def mount(source: str, target: str, kind: str = "", flags: int = 0) -> None:
+def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
     """`mount(2)`. Raises OSError."""
-    arguments = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None)
-    _check(_libc.mount(*arguments), f"mount {target}")
+    words = (source.encode(), target.encode(), kind.encode())
+    _check(_libc.mount(*words, ctypes.c_ulong(flags), options.encode()), f"mount {target}")
 
 
 def umount(target: str) -> None:
     """`umount2(2)`, detached: what still uses the mount keeps it. Raises OSError."""
     _check(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
+
+
+def power_off() -> NoReturn:
+    """`reboot(2)` with LINUX_REBOOT_CMD_POWER_OFF: the end of this very Linux, at once."""
+    _libc.reboot(POWER_OFF)
+    raise SystemExit
 
 
 @contextmanager

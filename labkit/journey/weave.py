@@ -8,7 +8,8 @@ port and out at others), through a router (the same IP packet, one hop less to l
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from labkit.journey.packets import Packet, decode
 from labkit.journey.values import Place
@@ -16,6 +17,8 @@ from labkit.model import events as ev
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
 
+CROWD = 64
+"""Sightings of one instant whose order is looked into: beyond, they stay as they were read."""
 NO_LINK = ev.LinkSet(at=0, netns="", index=0, name="?")
 
 
@@ -140,8 +143,49 @@ def sightings(frames: Iterable[tuple[int, ev.Frame]], topology: Topology) -> lis
     found = [Sighting(number, frame, decode(frame.data)) for number, frame in frames]
     # A frame that a bridge hands to its own stack keeps the timestamp of its port.
     found.sort(key=lambda s: (s.at, topology.is_bridge(s.place), s.number))
+    found = [
+        seen for _, alike in groupby(found, lambda s: s.at) for seen in _ordered(alike, topology)
+    ]
     _Weaver(topology).weave(found)
     return found
+
+
+def _ordered(alike: Iterable[Sighting], topology: Topology) -> list[Sighting]:
+    """Sightings of one instant, with each after what it can come of.
+
+    A clock may have coarse ticks: User Mode Linux's has 256 ns, in which a frame passes a cable.
+    """
+    waiting = list(alike)
+    if not 1 < len(waiting) <= CROWD:
+        return waiting
+    done = []
+    while waiting:
+        first = next((s for s in waiting if not _comes_of_any(s, waiting, topology)), waiting[0])
+        waiting.remove(first)
+        done.append(first)
+    return done
+
+
+def _comes_of_any(seen: Sighting, others: Sequence[Sighting], topology: Topology) -> bool:
+    """Whether this frame came out of a cable, or of a bridge, that one of the others went into."""
+    place, is_out = seen.place, seen.frame.is_outgoing
+    peer, bridge = topology.peer(place), topology.bridge(place)
+    if topology.is_bridge(place):
+        bridge = place
+    for other in others:
+        if other is seen or other.frame.data != seen.frame.data:
+            continue
+        if other.frame.is_outgoing:  # into a cable, or from the machine's stack into its bridge
+            if (not is_out and other.place == peer) or (is_out and other.place == bridge != place):
+                return True
+        elif (
+            is_out == (place != bridge)  # a bridge gives to its other ports, and to its own stack
+            and bridge is not None
+            and topology.bridge(other.place) == bridge
+            and other.place != place
+        ):
+            return True
+    return False
 
 
 class _Weaver:

@@ -19,7 +19,7 @@ from typing import IO, Any, cast
 import msgspec
 
 from labkit.errors import ClosedError, LabkitError, LauncherError
-from labkit.launch.launchers import Launcher
+from labkit.launch.machine import Launcher
 from labkit.model import events as ev
 from labkit.model import wire
 
@@ -70,10 +70,10 @@ class Connection:
         except OSError as error:
             raise _cannot_start(error) from None
         try:
-            agent = [sys.executable, "-m", "labkit.agent", str(watched)]
+            agent = [sys.executable, "-m", "labkit.agent"]
             paths = [str(PACKAGE), os.environ.get("PYTHONPATH", "")]
             self.process = subprocess.Popen(
-                launcher.argv(agent),
+                launcher.argv(agent, watched),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -89,12 +89,15 @@ class Connection:
             "tuple[IO[bytes], IO[bytes], IO[bytes]]",
             (self.process.stdin, self.process.stdout, self.process.stderr),
         )
+        self._readers = [
+            threading.Thread(target=target, name=f"labkit {target.__name__}", daemon=True)
+            for target in (self._read, self._read_errors)
+        ]
         try:
-            for target in (self._read, self._read_errors):
-                name = f"labkit {target.__name__}"
-                threading.Thread(target=target, name=name, daemon=True).start()
+            for reader in self._readers:
+                reader.start()
         except RuntimeError as error:  # the limit on processes counts threads, too
-            self.process.kill()
+            self._kill()
             self.process.wait()
             raise _cannot_start(error) from None
 
@@ -200,9 +203,13 @@ class Connection:
         # The agent ends with its input, all in its PID namespace with it, and unshare reaps it.
         with contextlib.suppress(OSError, ValueError):
             self._stdin.close()
-        last = threading.Timer(GRACE, self.process.kill)
+        last = threading.Timer(GRACE, self._kill)
         last.daemon = True
         last.start()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(PermissionError):  # sudo is root's; it ends with its command
+            self.process.kill()
 
     def _read(self) -> None:
         decoder = msgspec.json.Decoder(wire.Message)
@@ -215,7 +222,7 @@ class Connection:
                 # It may have been the answer that somebody waits for: nothing can be relied on.
                 with self._lock:
                     self.closed = self.closed or f"its agent said what is no message ({error})"
-                self.process.kill()
+                self._kill()
                 break
             if isinstance(message, wire.Reply):
                 with self._lock:
@@ -228,6 +235,7 @@ class Connection:
         with contextlib.suppress(OSError):  # what could not be delivered any more
             self._stdin.close()
         status = self.process.wait()
+        self._readers[1].join(GRACE)  # its last words may be on their way
         with self._lock:
             if self.closed is None:
                 words = self._errors.decode(errors="replace").strip().rsplit("\n", 1)[-1]

@@ -1,72 +1,19 @@
-"""What this machine can do: the report of ``labkit doctor``."""
+"""What this machine can do: what ``labkit doctor`` and `labkit.doctor` look at."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import subprocess
 import sys
 
-import msgspec
+from labkit.launch.launchers import LAUNCHERS
+from labkit.launch.machine import Launcher, Machine, Problem
+from labkit.launch.report import Check, Report
 
-from labkit.launch.launchers import LAUNCHERS, Launcher, Machine, Problem
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that a lab can use: whether it is here, and if not, why and the remedy."""
-
-    name: str
-    use: str
-    needed: bool = False
-    detail: str = ""
-    problem: Problem | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether it is here and works."""
-        return self.problem is None
-
-    def __str__(self) -> str:
-        need = "needed" if self.needed else "optional"
-        detail = f" ({self.detail})" if self.detail else ""
-        lines = [f"{'✓' if self.ok else '✗'} {self.name}{detail}: {self.use}"]
-        if self.problem:
-            remedy = self.problem.remedy.replace("\n", "\n      ")
-            lines = [f"{lines[0]} [{need}]", f"    {self.problem.reason}", f"    → {remedy}"]
-        return "\n".join(f"  {line}" for line in lines)
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found. `launcher` names the one that a lab would use."""
-
-    system: str
-    launcher: str | None
-    launchers: tuple[Check, ...]
-    programs: tuple[Check, ...]
-    kernel: tuple[Check, ...]
-    python: tuple[Check, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether a live lab is possible: a launcher works, and all that is needed is here."""
-        checks = (*self.programs, *self.kernel, *self.python)
-        return self.launcher is not None and all(c.ok for c in checks if c.needed)
-
-    def __str__(self) -> str:
-        parts = [f"labkit doctor, on {self.system}"]
-        for title, checks in (
-            ("Launchers (one is enough)", self.launchers),
-            ("Programs", self.programs),
-            ("The kernel, tried in a throw-away namespace", self.kernel),
-            ("Python packages", self.python),
-        ):
-            parts.append("\n".join([title, *(str(check) for check in checks)]))
-        if self.ok:
-            parts.append(f"✓ A live lab is possible here, with the launcher {self.launcher}.")
-        else:
-            parts.append("✗ No live lab is possible here yet: see the ✗ marked needed above.")
-        return "\n\n".join(parts)
-
+PATIENCE = 60
+"""Seconds for the trial of all features; in a small Linux on a busy machine it takes long."""
 
 PROGRAMS = (
     # program, Debian and Ubuntu package, what for, needed
@@ -84,6 +31,9 @@ PROGRAMS = (
     ("iptables", "iptables", "firewalls, and some of the mysteries", False),
     ("ethtool", "ethtool", "which veth is whose peer, and offloading", False),
 )
+
+UML = "uml"
+"""The last of the launchers, which brings a kernel with its modules."""
 
 FEATURES = (
     # name, module, kernel option, what for, needed, the trial (b0, v0 and v1 are there by then)
@@ -128,23 +78,36 @@ PACKAGES = (
 )
 
 
+def doctor() -> Report:
+    """What this machine can do, what is missing, and the remedy.
+
+    In a notebook the answer shows itself; printed it is what ``labkit doctor`` prints.
+    """
+    return examine()
+
+
 def examine(machine: Machine | None = None) -> Report:
-    """Looks at everything that a lab uses. Takes about a tenth of a second."""
+    """Looks at everything that a lab uses.
+
+    Takes a fraction of a second; a few where a lab would have a small Linux of its own.
+    """
     machine = machine or Machine()
     launchers = []
     chosen: Launcher | None = None
+    asked = os.environ.get("LABKIT_LAUNCHER", "")
     for launcher in LAUNCHERS:
         problem = launcher.probe(machine)
         launchers.append(Check(name=launcher.name, use=launcher.summary, problem=problem))
-        if problem is None and chosen is None:
+        if problem is None and chosen is None and asked in ("", launcher.name):
             chosen = launcher
     return Report(
         system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         launcher=chosen.name if chosen else None,
         launchers=tuple(launchers),
         programs=tuple(_program(machine, *row) for row in PROGRAMS),
-        kernel=_kernel(machine, chosen),
+        kernel=_kernel(machine, chosen, small=launchers[-1].ok),
         python=tuple(_package(*row) for row in PACKAGES),
+        asked=asked,
     )
 
 
@@ -169,8 +132,12 @@ def _package(name: str, use: str, needed: bool) -> Check:
     return Check(name=name, use=use, needed=needed, detail=version)
 
 
-def _kernel(machine: Machine, launcher: Launcher | None) -> tuple[Check, ...]:
-    """Tries each feature in a namespace that ends with the trial."""
+def _kernel(machine: Machine, launcher: Launcher | None, *, small: bool) -> tuple[Check, ...]:
+    """Tries each feature in a namespace that ends with the trial.
+
+    `small` tells whether a small Linux would work here, which has most of them.
+    """
+    own = launcher is not None and launcher.name == UML
     answers = try_features(launcher) if launcher else {}
     checks = []
     for number, (name, module, option, use, needed, trial) in enumerate(FEATURES):
@@ -185,15 +152,23 @@ def _kernel(machine: Machine, launcher: Launcher | None) -> tuple[Check, ...]:
                 f"sudo apt-get install {package}",
             )
         elif (words := answers.get(number, "no answer")) != "":
-            problem = Problem(
-                f"The kernel refused: {words}",
-                f"sudo modprobe {module}\nIf there is no such module, it is in another package:\n"
-                "  Ubuntu: sudo apt-get install linux-modules-extra-$(uname -r)\n"
-                "  Debian with a cloud kernel: sudo apt-get install linux-image-amd64\n"
-                f"Else use a kernel built with CONFIG_{option}.",
-            )
+            remedy = _remedy(module, option, own=own, small=small)
+            problem = Problem(f"The kernel refused: {words}", remedy)
         checks.append(Check(name=name, use=use, needed=needed, problem=problem))
     return tuple(checks)
+
+
+def _remedy(module: str, option: str, *, own: bool, small: bool) -> str:
+    """What to do about a feature that the kernel has not."""
+    if own:
+        return "The small Linux is built without it: use another launcher for it."
+    other = "Let the lab have a kernel of its own: LABKIT_LAUNCHER=uml\nOr: " if small else ""
+    return (
+        f"{other}sudo modprobe {module}\nIf there is no such module, it is in another package:\n"
+        "  Ubuntu: sudo apt-get install linux-modules-extra-$(uname -r)\n"
+        "  Debian with a cloud kernel: sudo apt-get install linux-image-amd64\n"
+        f"Else use a kernel built with CONFIG_{option}."
+    )
 
 
 def try_features(launcher: Launcher) -> dict[int, str]:
@@ -207,9 +182,11 @@ def try_features(launcher: Launcher) -> dict[int, str]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=PATIENCE,
             check=False,
         )
+    except subprocess.TimeoutExpired:
+        return dict.fromkeys(range(len(FEATURES)), f"no answer within {PATIENCE} s")
     except (OSError, subprocess.SubprocessError) as error:
         return dict.fromkeys(range(len(FEATURES)), str(error))
     answers = {}

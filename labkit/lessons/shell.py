@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import LabkitError
-from labkit.launch.launchers import Machine, bounded
+from labkit.launch.machine import Machine
+from labkit.launch.unshare import bounded
 from labkit.lessons.running import RunningLab, running_labs
 from labkit.model.operations import MACHINE
 

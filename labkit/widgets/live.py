@@ -111,6 +111,7 @@ class LiveView(anywidget.AnyWidget):
         status = {
             "name": self.recording.name,
             "recorded": not self.recording.live,
+            "launcher": self.recording.launcher,
             "moment": self.recording.moment if isinstance(self.recording, Replay) else "",
             "closed": state.closed,
             "lost": state.lost,

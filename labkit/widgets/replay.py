@@ -30,6 +30,10 @@ class Replay:
         return self.recording.live
 
     @property
+    def launcher(self) -> str:
+        return self.recording.launcher
+
+    @property
     def forgotten(self) -> int:
         return self.recording.forgotten
 

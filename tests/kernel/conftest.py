@@ -1,10 +1,12 @@
-"""A lab of its own for each test, once with every launcher that works here."""
+"""A lab of its own for each test, with every launcher that works here, slow ones in `SELECTED` files."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +15,41 @@ from labkit import Lab
 from labkit.launch.launchers import LAUNCHERS
 
 BY_NAME = {launcher.name: launcher for launcher in LAUNCHERS}
+SELECTED = {
+    "sudo": ("test_life.py", "test_scene.py"),
+    "uml": (
+        "test_capture.py",
+        "test_faults.py",
+        "test_journey.py",
+        "test_life.py",
+        "test_scene.py",
+    ),
+}
+"""What is tried with a launcher that needs seconds for each lab, or that is root's but for its start.
+
+All files with LABKIT_EVERY_LAUNCHER=1. `test_sudo.py` and `test_uml.py` are theirs alone.
+"""
 
 
-@pytest.fixture(params=["root", "rootless"])
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the files that a launcher is not tried with."""
+    if os.environ.get("LABKIT_EVERY_LAUNCHER"):
+        return
+    left_out = [item for item in items if not _is_selected(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _is_selected(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    if callspec is None or item.path.parent != Path(__file__).parent:
+        return True
+    files = SELECTED.get(callspec.params.get("launcher"))
+    return files is None or item.path.name in files
+
+
+@pytest.fixture(scope="session", params=[launcher.name for launcher in LAUNCHERS])
 def launcher(request: pytest.FixtureRequest) -> str:
     """Each launcher in turn; one that cannot be used here skips, with its own reason."""
     problem = BY_NAME[request.param].probe()

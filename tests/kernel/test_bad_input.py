@@ -25,7 +25,10 @@ from labkit.wiring import Bridge, Cable
 from tests.kernel.conftest import Scene
 
 EXAMPLES = int(os.environ.get("LABKIT_EXAMPLES", "60"))
-LAUNCHER = next((one.name for one in reversed(LAUNCHERS) if one.probe() is None), None)
+LAUNCHER = next(
+    (one.name for one in (*reversed(LAUNCHERS[:2]), *LAUNCHERS[2:]) if one.probe() is None), None
+)
+"""Rootless, where that works."""
 LONG = 20
 """Seconds after which a call counts as hanging."""
 EASY = settings(

@@ -6,18 +6,17 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from labkit import Lab
 from labkit.agent import capture
-from labkit.agent.__main__ import WAITING
 from labkit.hosts import Host
 from labkit.model import events as ev
-from tests.kernel.conftest import Scene, ask, wait_for
+from tests.kernel.conftest import Scene, ask
 from tests.kernel.journeys import Witness
 
 TCP = 6
 MILLISECOND = 1_000_000
+TICK = 256
+"""Nanoseconds of User Mode Linux's clock (TIMER_MULTIPLIER, arch/um/kernel/time.c)."""
 
 
 def frames(lab: Lab, host: Host, interface: str, since: int = 0) -> list[ev.Frame]:
@@ -94,7 +93,8 @@ def test_both_ends_of_a_cable_and_directions(scene: Scene):
         sent = [event for event in start if event.packet_type == "outgoing"]
         received = [event for event in end if event.packet_type != "outgoing"]
         assert [event.data for event in sent] == [event.data for event in received]
-        assert all(out.at < got.at for out, got in zip(sent, received, strict=True))
+        tick = TICK if scene.lab.launcher == "uml" else 0
+        assert all(out.at < got.at + tick for out, got in zip(sent, received, strict=True))
     mac = bytes.fromhex(ask(scene.nginx1, "ip -j link show eth0")[0]["address"].replace(":", ""))
     for event in near:
         assert (event.data[6:12] == mac) == (event.packet_type == "outgoing")
@@ -150,20 +150,9 @@ def test_a_removed_host(scene: Scene):
     assert len(frames(lab, scene.nginx2, "eth0")) > before
 
 
-def agent(lab: Lab) -> int:
-    """The process id of the agent itself: it is first in the lab's own process ids."""
-    pid = lab.agent_pid
-    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1:3] == [b"-m", b"labkit.agent"]:
-            break
-        pid = int(children[0])
-    return pid
-
-
 def sockets(lab: Lab) -> int:
-    """Sockets that the agent holds."""
-    links = Path(f"/proc/{agent(lab)}/fd").iterdir()
-    return sum(str(link.readlink()).startswith("socket:") for link in links)
+    """Sockets that the agent holds: it is process 1 of the lab's own."""
+    return lab.machine.run("readlink /proc/1/fd/*").stdout.count("socket:")
 
 
 SENDER = """
@@ -178,125 +167,17 @@ for n in range(count):
 KIND = bytes.fromhex("88b5")
 
 
-def flood(host: Host, path: Path, count: int, size: int = 64) -> None:
-    path.write_text(SENDER)
-    done = host.run(["python3", str(path), str(count), str(size)])
+def flood(host: Host, count: int, size: int = 64) -> None:
+    done = host.run(["python3", "-c", SENDER, str(count), str(size)])
     assert done.exit_code == 0, done
 
 
-def lost(lab: Lab, netns: str) -> int:
-    return sum(
-        event.count or 0
-        for event in lab.recording.events
-        if isinstance(event, ev.Lost) and event.what == "frames" and event.netns == netns
-    )
-
-
-@pytest.mark.timeout(300)
-def test_what_is_too_much_is_counted(lab: Lab, tmp_path: Path):
-    """Beyond the budget frames are lost, each of them told: captured and lost are what was sent."""
-    one, two = lab.host("one"), lab.host("two")
-    lab.cable(one, two, "10.0.0.1/24", "10.0.0.2/24")
-    count = capture.BURST // 2 + capture.RATE  # at each of two ends: more than there is budget for
-    flood(one, tmp_path / "sender.py", count)
-    counters = ask(two, "ip -j -s link show eth0")[0]["stats64"]["rx"]
-    assert counters["packets"] >= count
-
-    def seen(host: Host) -> list[ev.Frame]:
-        return [
-            e
-            for e in lab.recording.events
-            if isinstance(e, ev.Frame) and e.netns == host.netns and e.data[12:14] == KIND
-        ]
-
-    def accounted() -> bool:
-        return all(len(seen(host)) + lost(lab, host.netns) >= count for host in (one, two))
-
-    wait_for(accounted, 60)
-    assert lost(lab, "one") + lost(lab, "two") > 0, "the test has to overrun something"
-    for host in (one, two):
-        others = sum(
-            isinstance(e, ev.Frame) and e.netns == host.netns and e.data[12:14] != KIND
-            for e in lab.recording.events
-        )
-        # Of what is lost nobody knows what it was: it may have been one of the few others.
-        assert count <= len(seen(host)) + lost(lab, host.netns) <= count + others + 10
-    numbers = [e.data[14:18] for e in seen(two)]
-    assert numbers == sorted(set(numbers)), "none twice, and in order"
-    state = lab.recording.state()
-    assert state.frames_lost == lost(lab, "one") + lost(lab, "two")
-    assert one.ping(two), "and it goes on"
-
-
-@pytest.mark.timeout(300)
-def test_nobody_is_starved(lab: Lab, tmp_path: Path):
-    """While others take more than the budget, a quiet host's ping is still captured."""
-    one, two = lab.host("one"), lab.host("two")
-    lab.cable(one, two, "10.0.0.1/24", "10.0.0.2/24")
-    a, b = lab.host("a"), lab.host("b")
-    lab.cable(a, b, "10.1.0.1/24", "10.1.0.2/24")
-    flood(one, tmp_path / "sender.py", capture.BURST)
-    job = one.start(["python3", str(tmp_path / "sender.py"), "100000000", "64"])
-    wait_for(lambda: lost(lab, "two"))
-    for _ in range(3):
-        assert a.ping(b)
-
-    def told() -> bool:
-        return [e.data[34] for e in quiet(lab, "b") if e.data[12:14] == b"\x08\0"] == [8, 0] * 3
-
-    wait_for(told)
-    assert not lost(lab, "b")
-    assert job.is_running
-    job.stop()
-
-
-def quiet(lab: Lab, netns: str) -> list[ev.Frame]:
-    return [e for e in lab.recording.events if isinstance(e, ev.Frame) and e.netns == netns]
-
-
-@pytest.mark.timeout(300)
-def test_a_host_that_goes_takes_no_count_with_it(lab: Lab, tmp_path: Path):
-    """What is lost or still unread when a host is removed is told."""
-    one, two = lab.host("one"), lab.host("two")
-    lab.cable(one, two, "10.0.0.1/24", "10.0.0.2/24")
-    flood(one, tmp_path / "sender.py", capture.BURST)
-    wait_for(lambda: lost(lab, "one") + lost(lab, "two"))
-    count = 30_000
-    before = {n: len(of_kind(lab, n)) + lost(lab, n) for n in ("one", "two")}
-    flood(one, tmp_path / "sender.py", count)
-    two.remove()
-    wait_for(lambda: len(of_kind(lab, "one")) + lost(lab, "one") >= before["one"] + count, 60)
-    assert len(of_kind(lab, "two")) + lost(lab, "two") >= count + capture.BURST
-
-
-def of_kind(lab: Lab, netns: str) -> list[ev.Frame]:
-    return [e for e in quiet(lab, netns) if e.data[12:14] == KIND]
-
-
-@pytest.mark.timeout(300)
-def test_memory_is_bounded(lab: Lab, tmp_path: Path):
-    """However much comes: the rest waits in the kernel's buffers, and these are bounded."""
-    one, two = lab.host("one"), lab.host("two")
-    lab.cable(one, two, "10.0.0.1/24", "10.0.0.2/24")
-    flood(one, tmp_path / "sender.py", 1000, 1400)
-    before = resident(agent(lab))
-    flood(one, tmp_path / "sender.py", 150_000, 1400)
-    assert resident(agent(lab)) - before < 4 * WAITING / 1e6, "megabytes"
-    assert len(one.run("ip link").stdout) > 0
-
-
-def resident(pid: int) -> float:
-    """Megabytes, at the most that there ever were."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(text.split("VmHWM:")[1].split()[0]) / 1024
-
-
-def test_a_long_frame_is_cut_and_says_how_long_it_was(lab: Lab, tmp_path: Path):
+def test_a_long_frame_is_cut_and_says_how_long_it_was(lab: Lab):
     one, two = lab.host("one"), lab.host("two")
     lab.cable(one, two, "10.0.0.1/24", "10.0.0.2/24")
     for host in (one, two):
         assert host.run("ip link set eth0 mtu 9000").exit_code == 0
-    flood(one, tmp_path / "sender.py", 1, 8000)
+    flood(one, 1, 8000)
     assert two.interfaces  # so that all that has happened is told
     [got] = [e for e in frames(lab, two, "eth0") if e.data[12:14] == KIND]
     assert (len(got.data), got.length) == (capture.SNAP, 8000)

@@ -5,32 +5,41 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from labkit import Lab, LabkitError
 from labkit.errors import ClosedError, CommandError, KernelError
-from tests.kernel.conftest import Scene, ask, wait_for
+from tests.kernel.conftest import BY_NAME, Scene, ask, wait_for
 
 
-def whole(lab: Lab) -> tuple[list[str], list[list[dict]]]:
-    """Everything that the kernel holds in the lab, as told by `ip`."""
-    spaces = sorted(ask(lab.machine, "ip -j netns"), key=lambda n: n["name"]) or []
-    names = [n["name"] for n in spaces]
-    found = [ask(lab.machine, "ip -j link"), ask(lab.machine, "ip -j route")]
-    for name in names:
-        found += [ask(lab.machine, f"ip -n {name} -j {what}") for what in ("link", "route")]
-    return names, found
+def whole(lab: Lab) -> str:
+    """Everything that the kernel holds in the lab, as told by `ip`, in one command."""
+    result = lab.machine.run(WHOLE)
+    assert result.exit_code == 0, result
+    return result.stdout
 
 
-def settled(lab: Lab) -> object:
+WHOLE = """
+ip -j link && ip -j route
+for name in $(ip netns | cut -d' ' -f1 | sort); do
+    echo "$name" && ip -n "$name" -j link && ip -n "$name" -j route || exit
+done
+"""
+
+
+def settled(lab: Lab) -> str:
     """The same, once the kernel has worked out which links are up: that comes a moment later."""
 
     def is_settled() -> bool:
-        links = [row for table in whole(lab)[1] for row in table if "operstate" in row]
-        return all(row["operstate"] == "UP" for row in links if row["ifname"] != "lo")
+        text = whole(lab)
+        return '"operstate":"DOWN"' not in text and '"operstate":"LOWERLAYERDOWN"' not in text
 
     wait_for(is_settled)
     return whole(lab)
@@ -77,10 +86,18 @@ BAD = {
 }
 
 
+@pytest.fixture(scope="module")
+def steady(launcher: str) -> Iterator[tuple[Scene, str]]:
+    """One scene for all that changes nothing in it, and what the kernel holds in it."""
+    with Lab("steady", launcher=launcher) as lab:
+        scene = Scene(lab)
+        lab.host("spare")
+        yield scene, settled(lab)
+
+
 @pytest.mark.parametrize("what", BAD)
-def test_bad_input_says_what_next_and_changes_nothing(scene: Scene, what: str):
-    scene.lab.host("spare")
-    before = settled(scene.lab)
+def test_bad_input_says_what_next_and_changes_nothing(steady: tuple[Scene, str], what: str):
+    scene, before = steady
     with pytest.raises(LabkitError) as caught:
         BAD[what](scene)
     assert "→" in str(caught.value), "an error says what to do next"
@@ -261,6 +278,38 @@ def test_a_cable_moves_with_its_address(lab):
         lab.cable(host, bridge, "10.0.0.1/24").remove()
     lab.cable(host, other, "10.0.0.1/24")
     assert [i.addresses for i in host.interfaces if i.name != "lo"] == [("10.0.0.1/24",)]
+
+
+FULL_DISK = """
+import os, sys
+from labkit import LabkitError, Recording
+from labkit.model import events as ev
+recording = Recording("full")
+for index in range(2000):
+    recording.append(ev.ProcessStarted(at=index, netns="machine", job=index, host="h", command=os.urandom(64).hex()))
+try:
+    recording.save(sys.argv[1] + "/full.labkit")
+except LabkitError as error:
+    print(error)
+print(os.listdir(sys.argv[1]))
+"""
+
+
+def test_a_full_disk_leaves_no_half_recording(launcher: str, tmp_path: Path):
+    if launcher == "uml":
+        tmp_path = Path("/tmp")
+    script = f'mount -t tmpfs -o size=16k none {tmp_path} && exec "$@"'
+    argv = ["sh", "-c", script, "sh", sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    done = subprocess.run(
+        BY_NAME[launcher].argv(argv),
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "could not be saved" in done.stdout, done.stderr
+    assert "No space left on device" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_interrupting_a_removal_ends_it_first(scene: Scene):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from labkit import Lab
+from labkit import Lab, Recording
 from labkit.hosts import Host
 from labkit.journey import Journey
+from labkit.model import events as ev
 from tests.kernel.conftest import ask, wait_for
 from tests.kernel.journeys import Witness, check, shared, steps_of, told
 
@@ -76,6 +78,23 @@ def test_three_pings_in_one(lab: Lab):
     texts = [s.text for s in steps_of(journey) if s.kind == "echo-request"]
     assert [f"(ping {number})" in text for number, text in enumerate(texts, 1)] == [True] * 3
     check(journey)
+
+
+@pytest.mark.parametrize("tick", [256, 1000])
+def test_a_clock_with_coarse_ticks(lab: Lab, tick: int):
+    """As User Mode Linux's: what happens in one tick is told in the order in which it must be."""
+    (h1, h2, _), _ = shared(lab)
+    start = lab.recording.now()
+    assert h1.ping(h2, count=3)
+    end = lab.recording.state().at
+    exact = lab.recording.journey(start, end)
+    coarse = Recording("coarse")
+    for event in lab.recording.events:
+        at = event.at // tick * tick if isinstance(event, ev.Frame) else event.at
+        coarse.append(msgspec.structs.replace(event, at=at))
+    again = coarse.journey(start - tick, end)
+    assert told(again) == told(exact)
+    check(again)
 
 
 def test_an_address_that_nobody_has(lab: Lab):

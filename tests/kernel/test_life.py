@@ -74,6 +74,23 @@ def processes_of(marker: str) -> list[int]:
     return found
 
 
+def issue_of(pid: int) -> list[int]:
+    """A process and all that came of it."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return [pid]
+    return [pid, *(one for child in children for one in issue_of(int(child)))]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and no zombie, which waits for process 1 of the machine."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 NOTEBOOK = """
 import itertools, sys
 from labkit import Lab
@@ -110,22 +127,23 @@ def test_a_killed_notebook_kernel_leaves_nothing(launcher: str, seed: int):
         pause = random.Random(seed).uniform(0, 0.6)
         time.sleep(pause)  # the moment is the test's parameter, not a wait for something
         assert set(processes_of(marker)) > {kernel.pid}
+        issue = issue_of(kernel.pid)
     finally:
         kernel.send_signal(signal.SIGKILL)
         kernel.wait()
         kernel.stdout.close()
     wait_for(lambda: not processes_of(marker), 1.0)
+    wait_for(lambda: not any(map(is_alive, issue)), 1.0)  # of sudo, whose environment is new
     assert machine() == before
 
 
 def test_closing_ends_everything(lab: Lab):
     scene = Scene(lab)
     scene.nginx1.serve()
-    pid = lab.agent_pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    assert children
+    issue = issue_of(lab.agent_pid)
+    assert len(issue) > 1
     lab.close()
-    wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 1.0)
+    wait_for(lambda: not any(map(is_alive, issue)), 1.0)
 
 
 def test_labs_do_not_meet(launcher: str):

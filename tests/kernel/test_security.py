@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from labkit import Lab
-from labkit.launch.launchers import KEPT, LAUNCHERS
+from labkit.launch.launchers import LAUNCHERS
+from labkit.launch.unshare import KEPT
 from tests.kernel.conftest import Scene, wait_for
 
 STUDENT, OTHER = 61001, 61002

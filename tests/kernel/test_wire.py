@@ -24,7 +24,10 @@ from tests.kernel.conftest import wait_for
 
 EXAMPLES = int(os.environ.get("LABKIT_EXAMPLES", "60"))
 EASY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-LAUNCHER = next((one for one in reversed(LAUNCHERS) if one.probe() is None), None)
+LAUNCHER = next(
+    (one for one in (*reversed(LAUNCHERS[:2]), *LAUNCHERS[2:]) if one.probe() is None), None
+)
+"""Rootless, where that works."""
 DEEP = b'{"type":"Hello","id":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 NOT_UTF8 = b'{"type":"Sync","id":1,"netns":"\xff"}'
 

@@ -122,7 +122,7 @@ pytestmark = pytest.mark.timeout(400)  # the first one waits for those that go b
 
 
 @each
-@pytest.mark.parametrize("launcher", NAMES)
+@pytest.mark.parametrize("launcher", [*NAMES, "uml"])
 @pytest.mark.parametrize("fill", [answers.SOLUTION])
 def test_with_solutions_every_check_passes(runs, path, launcher, fill, monkeypatch):
     notebook, folder = runs.result(path, launcher, fill)

@@ -127,7 +127,7 @@ def test_importing_labkit_imports_nothing_heavy():
 def test_the_public_names():
     assert set(labkit.__all__) == {
         *("Lab", "LabkitError", "Recording", "__version__"),
-        *("check", "hint", "predict", "progress", "solution"),
+        *("check", "doctor", "hint", "predict", "progress", "solution"),
     }
     for name in labkit.__all__:
         assert getattr(labkit, name) is not None

@@ -177,6 +177,19 @@ def test_a_file_of_version_1_loads():
     assert list(state.namespaces) == ["machine", "nginx-1", "nginx-2"]
 
 
+def test_a_file_tells_by_which_launcher_the_lab_ran(tmp_path):
+    path = Recording("small", launcher="uml").save(tmp_path / "x.labkit")
+    assert Recording.load(path).launcher == "uml"
+    assert Recording.load(V1).launcher == ""
+    head, *rest = gzip.decompress(path.read_bytes()).split(b"\n")
+    header = msgspec.json.decode(head)
+    assert header.pop("launcher") == "uml"
+    assert header["version"] == 2
+    before = tmp_path / "before.labkit"  # of a labkit that did not tell it yet
+    before.write_bytes(gzip.compress(b"\n".join([msgspec.json.encode(header), *rest])))
+    assert Recording.load(before).launcher == ""
+
+
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     """A small recording, and its file's bytes."""

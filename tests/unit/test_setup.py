@@ -105,13 +105,36 @@ def test_without_root_and_sudo_it_names_the_packages(machine: Fake):
     status, said, calls = machine.setup()
     assert status == 1
     *_, administrator, _ = said.splitlines()
-    lacking = [p for p in listed("binder/apt.txt") if p not in ("iproute2", "graphviz")]
+    there = ("iproute2", "graphviz", "user-mode-linux")
+    lacking = [p for p in listed("binder/apt.txt") if p not in there]
     if Path("/usr/sbin/nginx").exists():
         lacking.remove("nginx-light")
     assert administrator.split("install ")[1].split() == lacking
     assert "apt-get" not in calls
     status, said, _ = machine.setup(NO_APT="1")
     assert (status, "going on without: iputils-ping" in said) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "processor", "unshare", "needed"),
+    [
+        ("use", "x86_64", "exit 1", True),
+        ("use", "x86_64", 'case "$*" in *--user*) ;; *) exit 1 ;; esac', False),
+        ("use", "aarch64", "exit 1", False),
+        ("test", "x86_64", "", True),
+        ("test", "aarch64", "", False),
+    ],
+)
+def test_the_small_linux_is_installed_where_it_is_needed(
+    machine: Fake, kind: str, processor: str, unshare: str, needed: bool
+):
+    machine.program("uname", f"echo {processor}")
+    machine.program("unshare", unshare)
+    both = {*listed("binder/apt.txt"), *listed("tests/apt.txt")}
+    machine.installed(*(both - {"user-mode-linux"}))
+    machine.program("sudo", 'echo "sudo $*" >>"$CALLS"')
+    _, said, _ = machine.setup(kind)
+    assert ("installing system packages: user-mode-linux" in said) == needed
 
 
 def test_sudo_installs(machine: Fake):

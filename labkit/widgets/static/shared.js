@@ -128,7 +128,8 @@ function frame(model, el, what) {
     root.classList.toggle("lk-gone", gone);
     const kind = s.moment ? "moment" : s.recorded ? "recorded" : s.closed ? "ended" : gone ? "disconnected" : "live";
     if (badge.dataset.kind !== kind) badge.dataset.kind = kind;
-    put(badge, s.moment || kind); // a view of a timeline says which instant it shows
+    const live = kind === "live" && s.launcher ? `live, ${s.launcher}` : kind;
+    put(badge, s.moment || live); // a view of a timeline says which instant it shows
     const notes = [];
     if (s.error) notes.push(s.error);
     if (gone) notes.push("The notebook kernel has stopped or restarted. Run the cell again.");
