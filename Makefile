@@ -39,8 +39,10 @@ lint: setup-test
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 
+# Each test has a lab of its own, and most of its time is waiting: some go side by side.
 test: lint
-	@$(PYTHON) -m pytest tests/unit tests/kernel tests/notebooks tests/browser tests/chaos
+	@$(PYTHON) -m pytest -n 3 --dist worksteal tests/unit tests/kernel
+	@$(PYTHON) -m pytest tests/notebooks tests/browser tests/chaos
 
 test-unit test-kernel test-notebooks test-browser test-chaos: setup-test
 	@$(PYTHON) -m pytest tests/$(@:test-%=%)
