@@ -39,9 +39,10 @@ lint: setup-test
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 
-# Each test has a lab of its own, and most of its time is waiting: some go side by side.
+# Each test has a lab of its own, and most of its time is waiting: those that can go side by side.
 test: lint
-	@$(PYTHON) -m pytest -n 3 --dist worksteal tests/unit tests/kernel
+	@$(PYTHON) -m pytest -n 3 --dist worksteal -m "not alone" tests/unit tests/kernel
+	@$(PYTHON) -m pytest -m alone tests/kernel
 	@$(PYTHON) -m pytest tests/notebooks tests/browser tests/chaos
 
 test-unit test-kernel test-notebooks test-browser test-chaos: setup-test

@@ -117,6 +117,8 @@ class Processes:
     def forget(self, job: Job) -> None:
         """Lets go of a job that has ended and whose result was delivered."""
         self._jobs.pop(job.number, None)
+        if self._over.pop(job.number, None):
+            self._kept -= job.size
 
     def start(self, wanted: Spawn) -> Job:
         """Starts a command in its namespace. Raises OSError where it cannot be started."""

@@ -51,7 +51,12 @@ class Attempt:
             output=ping.output,
         )
         journey = build(
-            self._recording, self._begins, self._ends, question=question, title=repr(ping)
+            self._recording,
+            self._begins,
+            self._ends,
+            first=self._evidence.first,
+            question=question,
+            title=repr(ping),
         )
         case = Case.of(
             self._recording,

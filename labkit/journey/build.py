@@ -46,11 +46,13 @@ def build(
     start: int | None = None,
     end: int | None = None,
     *,
+    first: int = 0,
     question: Question | None = None,
     title: str = "",
 ) -> Journey:
     """The journey of the packets between two times, in nanoseconds since the epoch.
 
+    Events before number `first` are left out: the log's order holds where a clock was set back.
     With a `question` it is about that ping alone, and all else is noise. Raises LabkitError for
     a time that the log has forgotten.
     """
@@ -62,7 +64,7 @@ def build(
     frames = [
         (number, event)
         for number, event in recording.between(start, end + LATE)
-        if isinstance(event, ev.Frame) and start <= event.at <= end
+        if isinstance(event, ev.Frame) and number >= first and start <= event.at <= end
     ]
     frames.sort(key=lambda one: one[1].at)
     topology = Topology(before, after)

@@ -26,9 +26,11 @@ class During(Journey):
         now = time.time_ns()
         super().__init__(recording, (), begins=now, ends=now, title=f"{TITLE}: it goes on")
         self._settle = settle
+        self._first = 0
 
     def __enter__(self) -> Self:
         self._settle()
+        self._first = len(self.recording)
         self.begins = time.time_ns()
         return self
 
@@ -43,7 +45,7 @@ class During(Journey):
         with contextlib.suppress(LabkitError):  # the lab has ended: the log has what was told
             self._settle()
         ends = max(self.recording.state().at, self.begins)
-        made = build(self.recording, self.begins, ends, title=TITLE)
+        made = build(self.recording, self.begins, ends, first=self._first, title=TITLE)
         super().__init__(
             self.recording,
             made,

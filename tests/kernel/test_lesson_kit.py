@@ -98,7 +98,7 @@ def test_what_was_printed_is_let_go_of(scene):
     from labkit.lessons.magics import stream
 
     assert stream(scene.nginx1, "head -c 300000 /dev/zero | tr '\\0' x") == 0
-    with pytest.raises(LabkitError, match="no job"):
+    with pytest.raises(LabkitError, match="kept no longer"):
         last = max(e.job for e in scene.lab.recording.events if isinstance(e, ev.ProcessStarted))
         from labkit.model import wire
 
@@ -320,6 +320,7 @@ def test_a_namespace_made_in_a_terminal_of_the_machine_stays(scene):
     assert scene.lab.machine.run("ip netns exec own true")
 
 
+@pytest.mark.alone
 def test_labs_and_hosts_are_listed_when_unsure(scene, launcher):
     with Lab("an-other", launcher=launcher) as other:
         other.host("nginx-1")

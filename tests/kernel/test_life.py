@@ -15,6 +15,8 @@ import pytest
 from labkit import Lab
 from tests.kernel.conftest import Scene, wait_for
 
+pytestmark = pytest.mark.alone
+
 
 def machine() -> dict[str, str]:
     """The machine's own network and mounts, as its own tools tell."""

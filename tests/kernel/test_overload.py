@@ -12,6 +12,8 @@ from labkit.model import events as ev
 from tests.kernel.conftest import ask, wait_for
 from tests.kernel.test_capture import KIND, SENDER, flood
 
+pytestmark = pytest.mark.alone
+
 
 def lost(lab: Lab, netns: str) -> int:
     return sum(

@@ -18,6 +18,8 @@ from labkit.widgets import Tables, Topology
 from tests.kernel.conftest import wait_for
 from tests.kernel.test_life import processes_of
 
+pytestmark = pytest.mark.alone
+
 SECONDS = float(os.environ.get("LABKIT_STORM", "1"))
 MOST = 300
 """Megabytes that the agent may take, at any time."""

@@ -184,7 +184,7 @@ def _port_trouble(trail: Trail, gap: Gap, link: ev.LinkSet, bridge: ev.LinkSet) 
             other_host=host_name(link.netns),
             other=link.name,
         )
-    if peer and not link.has_carrier and not peer.is_up:
+    if peer and not peer.is_up:  # the port's own carrier may go a moment later
         return trail.found(
             "interface-down", gap.stage, peer.netns, gap.last, peer, link, interface=peer.name
         )
