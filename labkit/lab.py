@@ -179,7 +179,11 @@ class Lab(InNotebook):
                 bridge=at.interface,
             )
         given = self._check_unused(address) if address is not None else None
-        interface = f"eth{at._interfaces}"
+        held = self.recording.state().space(at.netns)
+        number = at._interfaces
+        while held.link_named(f"eth{number}"):  # a learner's own may have that name
+            number += 1
+        interface = f"eth{number}"
         return op.End(
             netns=at.netns,
             interface=interface,

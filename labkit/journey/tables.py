@@ -159,7 +159,7 @@ class Tables:
 
         Gives it with the event's number and whether the kernel itself was asked.
         """
-        for number, event in reversed(self._lookups):
+        for number, event in self._lookups:
             if (event.netns, event.destination) == (netns, target):
                 return event, number, True
         address = ipaddress.ip_address(target)

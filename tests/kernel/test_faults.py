@@ -356,3 +356,10 @@ def test_ended_jobs_are_kept_within_bounds(lab: Lab):
         jobs[0].output  # noqa: B018 (reading asks)
     assert "ended" in repr(jobs[0])
     assert h.run("true")
+
+
+def test_a_name_that_a_command_has_taken_is_passed_over(lab):
+    switch, host = lab.bridge("sw1"), lab.host("h1")
+    assert host.run("ip link add eth0 type veth peer name other")
+    assert [i.name for i in host.interfaces] == ["lo", "other", "eth0"]
+    assert lab.cable(host, switch, "10.0.0.1/24").a.name == "eth1"

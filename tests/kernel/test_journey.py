@@ -522,3 +522,14 @@ receive h1""")
     assert "a UDP datagram" in there
     assert "port-unreachable" in back
     check(seen)
+
+
+def test_nothing_is_told_before_the_way(lab: Lab):
+    """Of a question that never left there is no frame: the look-up still comes first."""
+    one, two = lab.host("h1"), lab.host("h2")
+    cable = lab.cable(one, two, "10.0.0.1/24", "10.0.0.2/24")
+    assert one.ping(two)
+    cable.unplug()
+    steps = steps_of(one.ping(two).journey)
+    assert steps[0].kind == "route"
+    assert [s.at for s in steps] == sorted(s.at for s in steps)
