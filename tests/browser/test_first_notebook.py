@@ -28,9 +28,10 @@ def test_run_all_fills_the_tables(notebook, picture):
     cam = page.locator(".lk-table", has_text="fdb (CAM table)").first
     row = cam.locator("tbody tr", has_text="02:42:ac:11:00:03").first
     row.wait_for()
-    port = page.locator(".jp-OutputArea-output").filter(has_text="bridge name").last.inner_text()
-    ports = re.findall("veth[0-9a-f]{7}", port)
-    assert row.locator("td").nth(1).inner_text().startswith(ports[1])
+    kernels = re.compile("02:42:ac:11:00:03 dev (veth[0-9a-f]{7}) master docker0")
+    told = page.locator(".jp-OutputArea-output").filter(has_text=kernels).last.inner_text()
+    port = kernels.search(told)[1]
+    assert row.locator("td").nth(1).inner_text().startswith(port)
     assert "nginx-2 eth0" in row.inner_text()
     arp = page.locator(".lk-table", has_text="neighbours (ARP cache)").first
     assert "172.17.0.3" in arp.inner_text()
