@@ -149,6 +149,22 @@ nginx1.ping("172.17.0.3")
 check("nobody")
 
 # %% [markdown] tags=["en"]
+# **machine-too**: The machine itself is plugged into this network, at docker0's own address. Let nginx-2 reach it. (And look at
+# `.journey`: who answers, and at which interface?)
+
+# %%
+# solution: machine-too
+nginx2.ping("172.17.0.1")
+# wrong: machine-too
+nginx2.ping("172.17.0.2")
+# wrong: machine-too
+nginx1.ping("172.17.0.1")
+# end: machine-too
+
+# %%
+check("machine-too")
+
+# %% [markdown] tags=["en"]
 # ## Good to know
 #
 # - **Start over** whenever you like: run the cell with `Lab(…)` again, and the old network is gone. Or *Kernel → Restart*.
@@ -175,6 +191,11 @@ from labkit import doctor
 doctor()
 
 # %% [markdown] tags=["en"]
+# ## In practice
+#
+# What you built is what `docker run` builds, with the same parts, and real switches and real hosts keep the same two tables.
+# Further reading: `man 7 network_namespaces`, `man 4 veth`, and the next lessons.
+#
 # ## Where to go from here
 #
 # | | lesson | the question |

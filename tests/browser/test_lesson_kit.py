@@ -27,8 +27,8 @@ def test_checks_and_mysteries_are_shown(theme, browser, jupyter, picture):
     )
     page.get_by_text("✗ refill: not yet").wait_for()
     page.get_by_text("✓ nobody: passed").wait_for()
-    bar = page.get_by_label("Lesson 0: 1 of 2").last
-    assert bar.evaluate("e => [e.value, e.max].join()") == "1,2"
+    bar = page.get_by_label("Lesson 0: 1 of 3").last
+    assert bar.evaluate("e => [e.value, e.max].join()") == "1,3"
     picture(page.locator(".jp-Cell", has=bar).last, f"checks-{theme}")
     notebook.run_code("%%on nginx-1\nip -br address\nfalse")
     page.get_by_text("[nginx-1: exit code 1]").wait_for()

@@ -152,7 +152,7 @@ def test_progress_is_kept_for_its_owner_alone(file):
     assert keeping.read()["refill"] == {"passed": first, "hints": 2}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in file.parent.iterdir()] == [keeping.FILE]
-    assert "Lesson 0: ▰▱ 1 of 2" in repr(progress)
+    assert "Lesson 0: ▰▱▱ 1 of 3" in repr(progress)
     assert 'value="1"' in progress._repr_html_()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from labkit.lessons.exercise import exercise
 from labkit.lessons.look import Look, expects
 from labkit.lessons.predict import Seen, prediction
+from labkit.lessons.seen import conversations
 from labkit.lessons.verdict import Row, listed
 from labkit.model import events as ev
 from labkit.model.operations import MACHINE
@@ -144,4 +145,28 @@ def nobody(look: Look) -> Iterator[Row]:
         f"{rows[-1].address} {rows[-1].state}" if rows else "no such row",
         ok=bool(rows),
         source="the log: nginx-1's neighbour table",
+    )
+
+
+def machine_hints(look: Look) -> tuple[str, str, str]:
+    known = listed(row.address for row in look.lab.machine.neighbours)
+    return (
+        f"The machine has rows for: {known}. Whom would it have to know to answer nginx-2?",
+        "The machine is plugged into docker0, too: docker0's own address, 172.17.0.1, is its.",
+        "Ping that address, and let nginx-2 be the one who pings.",
+    )
+
+
+@exercise(
+    "machine-too", asks="Let nginx-2 reach the machine, at docker0's address.", hints=machine_hints
+)
+def machine_too(look: Look) -> Iterator[Row]:
+    look.host("nginx-2")
+    done = list(conversations(look, "nginx-2", "172.17.0.1"))
+    yield expects(
+        "nginx-2 had an answer from 172.17.0.1",
+        "an echo request, and its reply",
+        f"frames #{done[-1][0].number} and #{done[-1][1].number}" if done else "none yet",
+        ok=bool(done),
+        source="captured frames at nginx-2's eth0",
     )
