@@ -278,6 +278,7 @@ class Host:
         limit = int(count) * (timeout + 1) + 10
         from labkit.journey.attempt import Attempt
 
+        self.lab._settle()
         attempt = Attempt(self, address, _named(target, self))
         got = self.lab._spawn(self, argv, timeout=math.ceil(limit))
         ping = Ping(self.name, address, got.stdout + got.stderr, attempt.journey)

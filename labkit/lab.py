@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import errno
 import ipaddress
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import types
 
 _ADDITIVE = (op.AddHost, op.AddBridge, op.AddCable, op.AddRoute)
+SETTLING = 1.0
+"""Seconds after a build for which a ping may wait."""
 _open: dict[str, Lab] = {}
 """The labs of this notebook kernel by name: a new one replaces the old."""
 
@@ -58,6 +61,7 @@ class Lab(InNotebook):
         self._cables: list[Cable] = []
         self._batch: list[op.Operation] | None = None
         self._taken: set[naming.IP] | None = None
+        self._built = 0.0
         self._connection = connection.Connection(chosen, self.recording.append, name)
         _open[name] = self
         try:
@@ -244,6 +248,7 @@ class Lab(InNotebook):
             with self._connection.interrupts_held():  # what is built is registered, or neither
                 if operations:
                     self._request(wire.Build, operations=operations)
+                    self._built = time.monotonic()
                 if then:
                     then()
 
@@ -348,6 +353,24 @@ class Lab(InNotebook):
         """The state when everything that has happened so far has been told."""
         self._request(wire.Sync, netns=netns)
         return self.recording.state()
+
+    def _settle(self) -> None:
+        """Waits, a second at most, until the ports of new cables pass frames.
+
+        A bridge hears of a cable's carrier from the kernel's work queue (net/core/link_watch.c),
+        which on a busy machine may be some time after the cable was made.
+        """
+        while time.monotonic() - self._built < SETTLING:
+            state = self._state(MACHINE)
+            links = state.space(MACHINE).links.values()
+            ends = [(one, state.link(one.peer_netns or "", one.peer_index or 0)) for one in links]
+            if not any(
+                one.master and one.is_up and one.port_state == "disabled" and peer and peer.is_up
+                for one, peer in ends
+            ):
+                self._built = 0.0
+                return
+            time.sleep(0.005)
 
     # Ending
 

@@ -297,7 +297,7 @@ print(os.listdir(sys.argv[1]))
 
 def test_a_full_disk_leaves_no_half_recording(launcher: str, tmp_path: Path):
     if launcher == "uml":
-        tmp_path = Path("/tmp")
+        tmp_path = Path("/mnt")  # a folder that the small Linux has, and the project is not in
     script = f'mount -t tmpfs -o size=16k none {tmp_path} && exec "$@"'
     argv = ["sh", "-c", script, "sh", sys.executable, "-c", FULL_DISK, str(tmp_path)]
     done = subprocess.run(

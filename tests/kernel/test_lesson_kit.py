@@ -216,6 +216,7 @@ class Terminal:
         self.text = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests may ignore it
             environment = {**os.environ, "TERM": "dumb", "HOME": "/nowhere"}
             argv = [sys.executable, "-m", "labkit", "shell", *arguments]
             os.execve(argv[0], argv, environment)
