@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import types
 
 _ADDITIVE = (op.AddHost, op.AddBridge, op.AddCable, op.AddRoute)
-SETTLING = 1.0
+SETTLING = 5.0
 """Seconds after a build for which a ping may wait."""
 _open: dict[str, Lab] = {}
 """The labs of this notebook kernel by name: a new one replaces the old."""
@@ -355,7 +355,7 @@ class Lab(InNotebook):
         return self.recording.state()
 
     def _settle(self) -> None:
-        """Waits, a second at most, until the ports of new cables pass frames.
+        """Waits, for `SETTLING` at most, until the ports of new cables pass frames.
 
         A bridge hears of a cable's carrier from the kernel's work queue (net/core/link_watch.c),
         which on a busy machine may be some time after the cable was made.
