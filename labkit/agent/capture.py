@@ -86,7 +86,7 @@ class _Loss(NamedTuple):
     """Frames that the kernel dropped, to be told after those that it did not."""
 
     netns: str
-    count: int
+    dropped: int
 
 
 class Batch(NamedTuple):
@@ -316,7 +316,7 @@ class Capture:
             one = self._taken.popleft()
             if isinstance(one, _Loss):
                 at = time.time_ns()
-                self._emit(ev.Lost(at=at, what="frames", count=one.count, netns=one.netns))
+                self._emit(ev.Lost(at=at, what="frames", count=one.dropped, netns=one.netns))
                 continue
             self._held -= one.size
             told += len(one.lengths)
