@@ -26,6 +26,8 @@ LIMIT = 400_000
 """Events that a log keeps: when there are more, it lets go of its oldest quarter."""
 BYTES = 200_000_000
 """Bytes of frames that a log keeps, likewise."""
+REPLAYED = "replay"
+"""The launcher that plays what was recorded of a lesson."""
 CHECKPOINT = 2000
 """Events between two kept states, from which `Recording.state` folds on."""
 
@@ -67,8 +69,13 @@ class Recording:
     def __len__(self) -> int:
         return self.forgotten + len(self._events)
 
+    @property
+    def is_replayed(self) -> bool:
+        """Whether it comes from a lesson's recording that is played, and not from a kernel now."""
+        return self.launcher == REPLAYED
+
     def __repr__(self) -> str:
-        kind = "live" if self.live else "recorded"
+        kind = "live" if self.live and not self.is_replayed else "recorded"
         gone = f", the first {self.forgotten} forgotten" if self.forgotten else ""
         return f"<Recording of {self.name!r}: {len(self)} events{gone}, {kind}>"
 

@@ -22,7 +22,8 @@ def starting(launcher: Launcher) -> Iterator[None]:
     Raises LauncherError when the agent ends instead of answering.
     """
     done = threading.Event()
-    shown = launcher.patience is not None and (sys.stdout.isatty() or "ipykernel" in sys.modules)
+    seen = sys.stdout.isatty() or "ipykernel" in sys.modules
+    shown = seen and launcher.patience is not None
     began = time.monotonic()
 
     def tick() -> None:
@@ -48,3 +49,5 @@ def starting(launcher: Launcher) -> Iterator[None]:
             done.set()
             ticker.join()
             print(f" {outcome}", flush=True)
+    if seen and launcher.notice:
+        print(launcher.notice, flush=True)
