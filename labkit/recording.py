@@ -14,6 +14,7 @@ from labkit import archive, naming
 from labkit.errors import LabkitError
 from labkit.model.events import Event, Frame
 from labkit.model.operations import MACHINE
+from labkit.model.replayed import REPLAY
 from labkit.model.state import State
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ LIMIT = 400_000
 """Events that a log keeps: when there are more, it lets go of its oldest quarter."""
 BYTES = 200_000_000
 """Bytes of frames that a log keeps, likewise."""
-REPLAYED = "replay"
-"""The launcher that plays what was recorded of a lesson."""
 CHECKPOINT = 2000
 """Events between two kept states, from which `Recording.state` folds on."""
 
@@ -72,10 +71,15 @@ class Recording:
     @property
     def is_replayed(self) -> bool:
         """Whether it comes from a lesson's recording that is played, and not from a kernel now."""
-        return self.launcher == REPLAYED
+        return self.launcher == REPLAY
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether what it shows is no kernel's of now: it was loaded, or is played."""
+        return self.is_replayed or not self.live
 
     def __repr__(self) -> str:
-        kind = "live" if self.live and not self.is_replayed else "recorded"
+        kind = "recorded" if self.is_recorded else "live"
         gone = f", the first {self.forgotten} forgotten" if self.forgotten else ""
         return f"<Recording of {self.name!r}: {len(self)} events{gone}, {kind}>"
 
@@ -266,7 +270,8 @@ class Recording:
 
         start, end = self._span(start, end)
         rows = self.between(start, end)
-        return lanes.draw(self.state(start - 1), rows, start, end, name=self.name, style=style)
+        name = f"{self.name}, recorded" if self.is_replayed else self.name
+        return lanes.draw(self.state(start - 1), rows, start, end, name=name, style=style)
 
     def ageing(
         self,

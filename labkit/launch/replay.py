@@ -23,11 +23,11 @@ from labkit.errors import LabkitError, RecordedError
 from labkit.launch import transcript
 from labkit.launch.connection import PACKAGE, Fault, gone
 from labkit.launch.machine import Launcher, Machine, Problem
-from labkit.launch.transcript import Exchange, Said, Transcript, running_cell
+from labkit.launch.transcript import Said, Transcript, running_cell
 from labkit.model import events as ev
 from labkit.model import wire
+from labkit.model.replayed import HOW, NOTICE, REPLAY
 
-NAME = "replay"
 LESSON = "LABKIT_LESSON"
 """Environment variable: the recording that is played, where it is not the notebook's own."""
 NOTEBOOK = "JPY_SESSION_NAME"
@@ -35,20 +35,12 @@ NOTEBOOK = "JPY_SESSION_NAME"
 LONGEST = 1_500_000_000
 """Nanoseconds that a request waits without anything happening, at most: a busy machine's delays
 need not be lived through again. ARP asks every second, and a ping waits as long (`arp(7)`)."""
-HOW = (
-    "A live lab needs Linux: `labkit doctor` says what is missing here, and "
-    "docs/where-it-runs.md has the shortest way to one on each system."
-)
-NOTICE = (
-    "● Recorded: no kernel is at work here. This lab plays what was recorded when this very lesson "
-    f"was run on one; run the cells in order. {HOW}"
-)
 
 
 class Replay(Launcher):
     """Plays the recording of the notebook's lesson."""
 
-    name = NAME
+    name = REPLAY
     summary = "as a recording of the lesson, played: no live lab, but on any machine"
     notice = NOTICE
 
@@ -204,9 +196,7 @@ class Replayed:
 
     # Finding the exchange
 
-    def _find(
-        self, request: wire.Request, wanted: bytes, execution: int, cell: str
-    ) -> int | None:
+    def _find(self, request: wire.Request, wanted: bytes, execution: int, cell: str) -> int | None:
         if execution != self._execution:
             self._execution, self._own = execution, range(0)
         if not self._own and not _only_looks(request):

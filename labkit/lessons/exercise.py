@@ -27,10 +27,10 @@ import msgspec
 
 from labkit.errors import LabkitError
 from labkit.lab import Lab
-from labkit.launch.replay import HOW
 from labkit.lessons import progress
 from labkit.lessons.look import Look, judge, newest_lab
 from labkit.lessons.verdict import Row, Verdict
+from labkit.model.replayed import HOW
 
 Rows = Callable[[Look], Iterator[Row]]
 Hints = Callable[[Look], tuple[str, str, str]]

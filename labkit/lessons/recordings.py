@@ -18,6 +18,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from labkit import archive
 from labkit.errors import LabkitError
@@ -75,7 +76,8 @@ def record(source: Path, launcher: str) -> Path:
         os.environ |= {
             transcript.RECORD: str(wires), progress.FOLDER: folder, "LABKIT_LAUNCHER": launcher,
         }  # fmt: skip
-        notebook = nbformat.reads(build(text, fill=SOLUTION), as_version=4)
+        read: Any = nbformat.reads
+        notebook = read(build(text, fill=SOLUTION), as_version=4)
         client = NotebookClient(
             notebook, timeout=PATIENCE, kernel_name="python3",
             resources={"metadata": {"path": folder}},

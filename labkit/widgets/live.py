@@ -13,6 +13,7 @@ import anywidget
 import traitlets
 
 from labkit.model import events as ev
+from labkit.model.replayed import BADGE
 from labkit.model.state import State
 from labkit.recording import Recording
 from labkit.widgets.replay import Replay
@@ -112,6 +113,7 @@ class LiveView(anywidget.AnyWidget):
             "name": self.recording.name,
             "recorded": not self.recording.live,
             "launcher": self.recording.launcher,
+            "played": BADGE if self.recording.is_replayed else "",
             "moment": self.recording.moment if isinstance(self.recording, Replay) else "",
             "closed": state.closed,
             "lost": state.lost,
