@@ -32,6 +32,9 @@ LESSON = "LABKIT_LESSON"
 """Environment variable: the recording that is played, where it is not the notebook's own."""
 NOTEBOOK = "JPY_SESSION_NAME"
 """Environment variable by which Jupyter tells a kernel its notebook's path."""
+PATIENCE = 10.0
+"""Seconds for which a cell may ask, more than `MANY` times, what there is while nothing comes."""
+MANY = 50
 LONGEST = 1_500_000_000
 """Nanoseconds that a request waits without anything happening, at most: a busy machine's delays
 need not be lived through again. ARP asks every second, and a ping waits as long (`arp(7)`)."""
@@ -142,6 +145,8 @@ class Replayed:
         self._execution = -1
         self._own = range(0)  # the exchanges that this run of the cell plays
         self._next = 0  # where in them it is
+        self._vain = 0  # how often nothing new could be told, one time after another
+        self._vain_since = 0.0
         self._offset = 0  # nanoseconds from the recording's time to now
         self._meanwhile: deque[Said] = deque()
         self._asked = threading.Event()
@@ -168,13 +173,20 @@ class Replayed:
                 raise refused("what cannot even be told") from None
             place = self._find(request, wanted, *running_cell())
             if place is None:
-                if isinstance(request, wire.Sync):
+                if isinstance(request, wire.Sync) and not self._waits_in_vain():
                     return None  # all that is known has been told
                 raise refused(_in_words(request))
             reply = self._play(place)
         if reply.fault:
             raise Fault(reply.fault)
         return reply.result
+
+    def _waits_in_vain(self) -> bool:
+        """Whether a cell asks again and again for what the recording does not come to."""
+        if not self._vain:
+            self._vain_since = time.monotonic()
+        self._vain += 1
+        return self._vain > MANY and time.monotonic() - self._vain_since > PATIENCE
 
     @contextlib.contextmanager
     def interrupts_held(self) -> Iterator[None]:
@@ -198,7 +210,7 @@ class Replayed:
 
     def _find(self, request: wire.Request, wanted: bytes, execution: int, cell: str) -> int | None:
         if execution != self._execution:
-            self._execution, self._own = execution, range(0)
+            self._execution, self._own, self._vain = execution, range(0), 0
         if not self._own and not _only_looks(request):
             self._own = self._run_of(cell)
             self._next = max(self._own.start, self._played if self._played in self._own else 0)
@@ -241,6 +253,7 @@ class Replayed:
 
     def _play(self, place: int) -> wire.Reply:
         self._hold()
+        self._vain = 0
         exchange = self._exchanges[place]
         if place >= self._played:
             for number in range(self._played, place + 1):
@@ -335,6 +348,8 @@ def _only_looks(request: wire.Request) -> bool:
 
 
 def _in_words(request: wire.Request) -> str:
+    if isinstance(request, wire.Sync):
+        return "what this cell waits for"
     if isinstance(request, wire.Spawn):
         return f"{' '.join(request.argv)!r} in {request.host}"
     if isinstance(request, wire.Build):

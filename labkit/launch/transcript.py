@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -100,12 +101,14 @@ class Tap:
         self._lock = threading.Lock()
         self._encoder = msgspec.json.Encoder()
         try:
-            self._file = (Path(folder) / f"{time.time_ns()}-{os.getpid()}").open("xb")
+            path = Path(folder) / f"{time.time_ns()}-{os.getpid()}"
+            self._file = path.open("xb", buffering=0)
         except OSError as error:
             raise LabkitError(
                 f"The lab cannot be recorded in {folder}: {error.strerror}.",
                 hint=f"Name a folder that is yours to write in, or unset {RECORD}.",
             ) from error
+        weakref.finalize(self, self._file.close)
         self._write(name)
 
     def __call__(self, message: wire.Request | wire.Message) -> None:
@@ -116,7 +119,6 @@ class Tap:
     def _write(self, line: object) -> None:
         with self._lock:
             self._file.write(self._encoder.encode(line) + b"\n")
-            self._file.flush()
 
 
 def packed(folder: Path, header: Header) -> bytes:
