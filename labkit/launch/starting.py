@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from labkit.launch.machine import Launcher
 
 PACE = 0.5
 """Seconds between two dots."""
+WIDTH = 88
+"""Columns of what is said of a lab: a notebook breaks longer lines in the middle of words."""
 
 
 @contextmanager
@@ -50,4 +53,4 @@ def starting(launcher: Launcher) -> Iterator[None]:
             ticker.join()
             print(f" {outcome}", flush=True)
     if seen and launcher.notice:
-        print(launcher.notice, flush=True)
+        print(textwrap.fill(launcher.notice, WIDTH), flush=True)
