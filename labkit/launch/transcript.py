@@ -109,16 +109,31 @@ class Tap:
                 hint=f"Name a folder that is yours to write in, or unset {RECORD}.",
             ) from error
         weakref.finalize(self, self._file.close)
+        self._problem: LabkitError | None = None
         self._write(name)
 
     def __call__(self, message: wire.Request | wire.Message) -> None:
-        """Notes a message."""
+        """Notes a message. Raises LabkitError, to who asks, when that was not possible."""
         if not isinstance(message, Closed):  # a replay ends when its own notebook does
             self._write(Said(time.time_ns(), running_cell()[1], message))
+        if self._problem and isinstance(message, wire.Request):
+            raise self._problem
 
     def _write(self, line: object) -> None:
+        text = self._encoder.encode(line) + b"\n"
         with self._lock:
-            self._file.write(self._encoder.encode(line) + b"\n")
+            if self._problem:
+                return
+            try:
+                written = self._file.write(text)
+                words = "" if written == len(text) else "no space left"
+            except OSError as error:
+                words = error.strerror or str(error)
+            if words:
+                self._problem = LabkitError(
+                    f"The lab is recorded no further: {words}.",
+                    hint=f"Make room in the folder that {RECORD} names, and start anew.",
+                )
 
 
 def packed(folder: Path, header: Header) -> bytes:

@@ -62,7 +62,11 @@ class LiveView(anywidget.AnyWidget):
         forget = self._listen() if recording.live else None
         if self._publish() and forget:
             name = f"labkit {type(self).__name__}"
-            threading.Thread(target=self._run, args=(forget,), name=name, daemon=True).start()
+            thread = threading.Thread(target=self._run, args=(forget,), name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no threads here: it stays as it was when it was shown
+                forget()
         elif forget:
             forget()
 
