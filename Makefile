@@ -4,6 +4,7 @@
 # make lint, test-unit, test-kernel, test-notebooks, test-browser    one layer of the tests
 # make chaos, class, hub, soak    attacks; thirty students; ten in JupyterHub; minutes of traffic
 # make notebooks    build the notebooks from notebooks/source
+# make recordings   record the lessons that changed, for where no lab can be started (ARGS=--all)
 # make lock         bring the locked versions up to date
 # make clean        remove .venv and the caches
 #
@@ -19,7 +20,7 @@ LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root) $(if $(DISPLAY)$(WAYL
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test lab test lint test-unit test-kernel test-notebooks test-browser test-chaos \
-	test-docker test-binder chaos class hub soak notebooks bench lock clean
+	test-docker test-binder chaos class hub soak notebooks recordings bench lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
@@ -79,6 +80,9 @@ soak: setup-test
 
 notebooks: setup-test
 	@$(PYTHON) -m labkit.lessons.build
+
+recordings: setup-test
+	@$(PYTHON) -m labkit.lessons.recordings $(ARGS)
 
 bench: setup-test
 	@$(PYTHON) -m bench $(ARGS)

@@ -42,7 +42,7 @@ def lab(arguments: argparse.Namespace) -> int:
         return 1
     notebooks = find_notebooks()
     where = [str(notebooks)] if notebooks else []
-    root = ["--allow-root"] if os.geteuid() == 0 else []
+    root = ["--allow-root"] if os.name == "posix" and os.geteuid() == 0 else []
     sys.stdout.flush()
     argv = [sys.executable, "-m", "jupyterlab", *root, *arguments.options, *where]
     return os.execv(argv[0], argv)  # noqa: S606 (becoming JupyterLab is the purpose)

@@ -6,7 +6,8 @@
     ├── LauncherError           no lab can be started here, or not with that launcher
     ├── KernelError             the kernel refused; .code is its errno
     ├── CommandError            a command could not be started or did not end in time
-    └── ClosedError             the lab is closed, its agent ended, or the thing was removed
+    ├── ClosedError             the lab is closed, its agent ended, or the thing was removed
+    └── RecordedError           the lab is a recording, and what was asked is not in it
 """
 
 from __future__ import annotations
@@ -46,3 +47,7 @@ class CommandError(LabkitError):
 
 class ClosedError(LabkitError):
     """The lab is closed or its agent has ended, or the host, bridge or cable was removed."""
+
+
+class RecordedError(LabkitError):
+    """The lab is a recording that is played, and what was asked is not in it."""

@@ -138,6 +138,7 @@ class Host:
         self.netns = netns
         self._removed = False
         self._interfaces = 0
+        self._services = itertools.count(1)  # of the machine: the lab's web servers
 
     def __repr__(self) -> str:
         shares = "" if self.netns == self.name else f", in the network of {self.netns}"
@@ -291,7 +292,7 @@ class Host:
         Raises CommandError with nginx's own words when it cannot (the port is taken, say).
         """
         naming.check_whole(port, "port", 1, 65535)
-        folder = f"{self.name}-{next(_served)}"
+        folder = f"{self.name}-{next(self.lab.machine._services)}"
         root = f"/run/labkit/{folder}"
         name = html.escape(self.name)
         page = f"<!doctype html>\n<title>{name}</title>\n<h1>Hello from {name}</h1>\n"
@@ -369,7 +370,6 @@ def _nginx_words(output: str) -> str:
     return lines[0].split("[emerg] ")[-1].strip() if lines else "it ended without a word"
 
 
-_served = itertools.count(1)
 _NGINX = """\
 user root;
 daemon off;

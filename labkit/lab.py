@@ -62,7 +62,7 @@ class Lab(InNotebook):
         self._batch: list[op.Operation] | None = None
         self._taken: set[naming.IP] | None = None
         self._built = 0.0
-        self._connection = connection.Connection(chosen, self.recording.append, name)
+        self._connection = launchers.connect(chosen, self.recording.append, name)
         _open[name] = self
         try:
             with starting(chosen):

@@ -14,6 +14,7 @@ from labkit import archive, naming
 from labkit.errors import LabkitError
 from labkit.model.events import Event, Frame
 from labkit.model.operations import MACHINE
+from labkit.model.replayed import REPLAY
 from labkit.model.state import State
 
 if TYPE_CHECKING:
@@ -67,8 +68,18 @@ class Recording:
     def __len__(self) -> int:
         return self.forgotten + len(self._events)
 
+    @property
+    def is_replayed(self) -> bool:
+        """Whether it comes from a lesson's recording that is played, and not from a kernel now."""
+        return self.launcher == REPLAY
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether what it shows is no kernel's of now: it was loaded, or is played."""
+        return self.is_replayed or not self.live
+
     def __repr__(self) -> str:
-        kind = "live" if self.live else "recorded"
+        kind = "recorded" if self.is_recorded else "live"
         gone = f", the first {self.forgotten} forgotten" if self.forgotten else ""
         return f"<Recording of {self.name!r}: {len(self)} events{gone}, {kind}>"
 
@@ -259,7 +270,8 @@ class Recording:
 
         start, end = self._span(start, end)
         rows = self.between(start, end)
-        return lanes.draw(self.state(start - 1), rows, start, end, name=self.name, style=style)
+        name = f"{self.name}, recorded" if self.is_replayed else self.name
+        return lanes.draw(self.state(start - 1), rows, start, end, name=name, style=style)
 
     def ageing(
         self,

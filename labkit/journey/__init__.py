@@ -114,7 +114,8 @@ class Journey(Sequence[Step]):
             for _, step in self.walk()
         ]
         state = self.recording.state(self.ends)
-        return sequence.draw(rows, state, self.begins, title=self.title, style=style)
+        title = f"{self.title} (recorded)" if self.recording.is_replayed else self.title
+        return sequence.draw(rows, state, self.begins, title=title, style=style)
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -141,6 +142,8 @@ class Journey(Sequence[Step]):
         yield from self._remarks()
 
     def _remarks(self) -> Iterator[str]:
+        if self.recording.is_replayed:
+            yield "Recorded: no kernel is at work here now."
         if self.finding:
             yield f"Why: {self.finding.text}"
             if self.finding.fine:

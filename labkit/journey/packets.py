@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from functools import lru_cache
@@ -112,7 +113,8 @@ def _scapy() -> Any:
 @lru_cache(maxsize=1)
 def warm() -> None:
     """Begins to import scapy, which takes longer than a ping: a journey is soon asked for."""
-    threading.Thread(target=_scapy, name="labkit decoder", daemon=True).start()
+    with contextlib.suppress(RuntimeError):  # no threads here: when it is needed, then
+        threading.Thread(target=_scapy, name="labkit decoder", daemon=True).start()
 
 
 @lru_cache(maxsize=2048)

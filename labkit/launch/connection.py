@@ -39,6 +39,14 @@ def _cannot_start(error: Exception) -> LauncherError:
     )
 
 
+def gone(reason: str | None) -> ClosedError:
+    """What is raised for a request to a lab that has ended."""
+    return ClosedError(
+        f"The lab has ended: {reason or 'its agent has stopped'}.",
+        hint="Make a new one: run the cell with Lab(...) again.",
+    )
+
+
 class Fault(Exception):
     """The agent's answer to a request was a fault."""
 
@@ -51,9 +59,14 @@ class Connection:
     """One agent process. Events go to `on_event`, in order, from a reader thread."""
 
     def __init__(
-        self, launcher: Launcher, on_event: Callable[[ev.Event], None], name: str = "lab"
+        self,
+        launcher: Launcher,
+        on_event: Callable[[ev.Event], None],
+        name: str = "lab",
+        tap: Callable[[wire.Request | wire.Message], None] | None = None,
     ) -> None:
         self._on_event = on_event
+        self._tap = tap or (lambda _: None)  # hears all that is said, in order
         self._numbers = itertools.count(1)
         self._encoder = msgspec.json.Encoder()
         self._replies: dict[int, queue.SimpleQueue[wire.Reply | None]] = {}
@@ -166,7 +179,8 @@ class Connection:
             number = next(self._numbers)
             self._replies[number] = replies
         try:
-            line = self._encoder.encode(kind(id=number, **fields)) + b"\n"
+            request = kind(id=number, **fields)
+            line = self._encoder.encode(request) + b"\n"
             if len(line) > wire.LONGEST:
                 raise ValueError(f"{len(line)} bytes are too many")
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -176,6 +190,7 @@ class Connection:
                 hint="Text must be valid Unicode; large things are better kept in a file.",
             ) from None
         with self._writing:
+            self._tap(request)
             try:
                 self._stdin.write(line)
                 self._stdin.flush()
@@ -190,10 +205,7 @@ class Connection:
             self._replies.pop(number, None)
 
     def _gone(self) -> ClosedError:
-        return ClosedError(
-            f"The lab has ended: {self.closed or 'its agent has stopped'}.",
-            hint="Make a new one: run the cell with Lab(...) again.",
-        )
+        return gone(self.closed)
 
     def close(self, reason: str = "it was closed") -> None:
         """Ends the agent, and with it everything in the lab. Does not wait for the kernel."""
@@ -224,6 +236,7 @@ class Connection:
                     self.closed = self.closed or f"its agent said what is no message ({error})"
                 self._kill()
                 break
+            self._tap(message)
             if isinstance(message, wire.Reply):
                 with self._lock:
                     waiting = self._replies.get(message.id)

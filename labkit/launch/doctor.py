@@ -8,8 +8,9 @@ import platform
 import subprocess
 import sys
 
-from labkit.launch.launchers import LAUNCHERS
+from labkit.launch.launchers import LAUNCHERS, REPLAY
 from labkit.launch.machine import Launcher, Machine, Problem
+from labkit.launch.replay import recorded
 from labkit.launch.report import Check, Report
 
 PATIENCE = 60
@@ -104,11 +105,23 @@ def examine(machine: Machine | None = None) -> Report:
         system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         launcher=chosen.name if chosen else None,
         launchers=tuple(launchers),
+        replay=_replay(),
         programs=tuple(_program(machine, *row) for row in PROGRAMS),
         kernel=_kernel(machine, chosen, small=launchers[-1].ok),
         python=tuple(_package(*row) for row in PACKAGES),
         asked=asked,
     )
+
+
+def _replay() -> Check:
+    """Whether the lessons can be played at least."""
+    lessons = recorded()
+    problem = None
+    if not lessons:
+        reason = "There are no recordings of the lessons here."
+        problem = Problem(reason, "Run this in the project's folder, which has them.")
+    detail = f"{len(lessons)} lessons" if lessons else ""
+    return Check(name=REPLAY.name, use=REPLAY.summary, detail=detail, problem=problem)
 
 
 def _program(machine: Machine, name: str, package: str, use: str, needed: bool) -> Check:

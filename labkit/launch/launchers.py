@@ -7,11 +7,16 @@ and the remedy. It takes what it knows from a `Machine`, so that a test can desc
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from labkit.errors import LabkitError, LauncherError
+from labkit.launch.connection import Connection
 from labkit.launch.machine import Launcher, Machine
+from labkit.launch.replay import Replay, Replayed, open_replay
+from labkit.launch.transcript import RECORD, Tap
 from labkit.launch.uml import Uml
 from labkit.launch.unshare import Sudo, Unshare
+from labkit.model.events import Event
 
 LAUNCHERS: tuple[Launcher, ...] = (
     Unshare("root", "as root, in network, mount and PID namespaces", user=False),
@@ -20,6 +25,8 @@ LAUNCHERS: tuple[Launcher, ...] = (
     Uml(),
 )
 """In order of preference."""
+REPLAY = Replay()
+"""Where none of them works, and a recording of the notebook is there; it gives no live lab."""
 
 _working: set[str] = set()
 """The launchers that were found to work in this process: only good news is remembered."""
@@ -35,7 +42,7 @@ def choose(name: str | None = None, machine: Machine | None = None) -> Launcher:
     if name is None:
         candidates = LAUNCHERS
     else:
-        candidates = tuple(one for one in LAUNCHERS if one.name == name)
+        candidates = tuple(one for one in (*LAUNCHERS, REPLAY) if one.name == name)
         if not candidates:
             raise _unknown(name, source)
     problems = []
@@ -54,6 +61,8 @@ def choose(name: str | None = None, machine: Machine | None = None) -> Launcher:
             f"The launcher {name!r}{source} cannot be used here. {problem.reason}",
             hint=problem.remedy,
         )
+    if REPLAY.probe() is None:
+        return REPLAY
     listed = "\n".join(
         f"{launcher.name}: {problem.reason}\n  → " + problem.remedy.replace("\n", "\n    ")
         for launcher, problem in problems
@@ -62,6 +71,16 @@ def choose(name: str | None = None, machine: Machine | None = None) -> Launcher:
         f"No lab can be started on this machine.\n{listed}",
         hint="One of these remedies is enough; then run the cell again. labkit doctor tells more.",
     )
+
+
+def connect(
+    launcher: Launcher, on_event: Callable[[Event], None], name: str
+) -> Connection | Replayed:
+    """A new lab of that name, by that launcher. Raises LabkitError where it cannot be started."""
+    if launcher is REPLAY:
+        return open_replay(on_event, name)
+    folder = os.environ.get(RECORD)
+    return Connection(launcher, on_event, name, Tap(folder, name) if folder else None)
 
 
 def explained(launcher: Launcher, error: LabkitError) -> LabkitError:
@@ -75,7 +94,7 @@ def explained(launcher: Launcher, error: LabkitError) -> LabkitError:
 def _unknown(name: str, source: str) -> LauncherError:
     import difflib
 
-    known = [launcher.name for launcher in LAUNCHERS]
+    known = [launcher.name for launcher in (*LAUNCHERS, REPLAY)]
     close = difflib.get_close_matches(name, known, 1, 0.5)
     guess = f"Did you mean {close[0]!r}? " if close else ""
     return LauncherError(

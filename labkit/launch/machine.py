@@ -137,6 +137,8 @@ class Launcher:
     summary: str
     patience: str | None = None
     """What is said while a human waits, where that takes long."""
+    notice: str | None = None
+    """What is said of every lab of this launcher, where it is not the usual kind."""
 
     def probe(self, machine: Machine | None = None) -> Problem | None:
         """Why this launcher cannot be used here; None when it can."""

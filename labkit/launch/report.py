@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from labkit.launch.machine import Problem
+from labkit.model.replayed import REPLAY
 
 INSTALL = "sudo apt-get install "
 
@@ -55,7 +56,10 @@ def indented(advice: Advice, margin: str) -> Iterator[str]:
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found. `launcher` names the one that a lab would use, `asked` the one asked for."""
+    """What was found. `launcher` names the one that a lab would use, `asked` the one asked for.
+
+    `replay` is whether lessons can be played from their recordings: that is no live lab.
+    """
 
     system: str
     launcher: str | None
@@ -64,6 +68,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     kernel: tuple[Check, ...]
     python: tuple[Check, ...]
     asked: str = ""
+    replay: Check | None = None
 
     @property
     def ok(self) -> bool:
@@ -77,6 +82,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def _sections(self) -> tuple[tuple[str, tuple[Check, ...]], ...]:
         return (
             ("Launchers (one is enough)", self.launchers),
+            ("Recorded only, where none of them works", (self.replay,) if self.replay else ()),
             ("Programs", self.programs),
             ("The kernel, tried in a throw-away namespace", self.kernel),
             ("Python packages", self.python),
@@ -89,7 +95,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """One sentence."""
         if self.ok:
             return f"✓ A live lab is possible here, with the launcher {self.launcher}."
-        return "✗ No live lab is possible here yet. Recordings can be watched all the same."
+        if self.replay and self.replay.ok:
+            return (
+                "✗ No live lab is possible here yet. Recorded only: every lesson opens, and its "
+                "cells play a recording that was made on a real kernel."
+            )
+        return "✗ No live lab is possible here yet."
 
     @property
     def how(self) -> str:
@@ -98,6 +109,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         said = []
         if self.asked:
             said.append(f"The environment variable LABKIT_LAUNCHER asks for {self.asked!r}.")
+            if self.asked == REPLAY:
+                said.append("That plays recordings, and is no live lab.")
         said += [f"A lab starts {c.use}." for c in self.launchers if c.name == self.launcher]
         others = [name for name in works if name != self.launcher]
         if others:

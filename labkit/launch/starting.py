@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from labkit.launch.machine import Launcher
 
 PACE = 0.5
 """Seconds between two dots."""
+WIDTH = 88
+"""Columns of what is said of a lab: a notebook breaks longer lines in the middle of words."""
 
 
 @contextmanager
@@ -22,7 +25,8 @@ def starting(launcher: Launcher) -> Iterator[None]:
     Raises LauncherError when the agent ends instead of answering.
     """
     done = threading.Event()
-    shown = launcher.patience is not None and (sys.stdout.isatty() or "ipykernel" in sys.modules)
+    seen = sys.stdout.isatty() or "ipykernel" in sys.modules
+    shown = seen and launcher.patience is not None
     began = time.monotonic()
 
     def tick() -> None:
@@ -48,3 +52,5 @@ def starting(launcher: Launcher) -> Iterator[None]:
             done.set()
             ticker.join()
             print(f" {outcome}", flush=True)
+    if seen and launcher.notice:
+        print(textwrap.fill(launcher.notice, WIDTH), flush=True)

@@ -30,6 +30,7 @@ from labkit.lab import Lab
 from labkit.lessons import progress
 from labkit.lessons.look import Look, judge, newest_lab
 from labkit.lessons.verdict import Row, Verdict
+from labkit.model.replayed import HOW
 
 Rows = Callable[[Look], Iterator[Row]]
 Hints = Callable[[Look], tuple[str, str, str]]
@@ -97,15 +98,35 @@ class Checked(Verdict, frozen=True, kw_only=True):
 def check(name: str, *, lab: Lab | None = None) -> Checked:
     """Whether an exercise is done: passed, not yet, or could not tell; with what was observed.
 
-    It looks at `lab`, or at the one made last. Raises LabkitError for an unknown exercise and
-    where there is no lab.
+    It looks at `lab`, or at the one made last. In a recording that is played, what is not passed
+    needs a live kernel, and a pass is the recording's: it is not kept as the learner's.
+
+    Raises LabkitError for an unknown exercise and where there is no lab.
     """
     wanted = find(name)
-    verdict = _judge(wanted, lab or newest_lab())
-    note = progress.passed(name) if verdict else ""
-    if not verdict and not note:
+    lab = lab or newest_lab()
+    verdict = _judge(wanted, lab)
+    if lab.recording.is_replayed:
+        note = recorded_note(verdict)
+    elif verdict:
+        note = progress.passed(name)
+    else:
         note = f'hint("{name}") helps; solution("{name}") shows a way.'
-    return Checked(name=name, rows=verdict.rows, asks=wanted.asks, note=note, lesson=wanted.lesson)
+    return Checked(
+        name=name,
+        rows=verdict.rows,
+        asks=wanted.asks,
+        note=note,
+        lesson=wanted.lesson,
+        recorded=lab.recording.is_replayed,
+    )
+
+
+def recorded_note(verdict: Verdict) -> str:
+    """What is said below the verdict on a recording that is played."""
+    if verdict:
+        return "This was seen in the recording; your progress counts what you do in a live lab."
+    return f"This lab is a recording, in which nothing else can be done. {HOW}"
 
 
 def _judge(wanted: Exercise, lab: Lab) -> Verdict:

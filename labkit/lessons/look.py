@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from labkit.errors import ClosedError, LabkitError
+from labkit.errors import ClosedError, LabkitError, RecordedError
 from labkit.hosts import Host
 from labkit.lab import Lab, _open
 from labkit.lessons.verdict import Row, Verdict
@@ -145,6 +145,9 @@ def judge(name: str, rows: Iterator[Row], *, asks: str = "", note: str = "") -> 
             kept.append(row)  # noqa: PERF402 (one by one: those before an exception count)
     except Missing as missing:
         kept.append(Row(what=asks or name, expected="it is there", observed=str(missing), ok=False))
+    except RecordedError:
+        observed = "a recording, in which this was not looked at"
+        kept.append(Row(what=asks or name, expected="a live kernel", observed=observed, ok=None))
     except Exception as error:  # noqa: BLE001 (whatever is wrong with a probe, the learner is told)
         kept.append(
             Row(what=asks or name, expected="a probe that works", observed=words_of(error), ok=None)

@@ -17,7 +17,7 @@ from labkit import naming
 from labkit.errors import LabkitError
 from labkit.lab import Lab
 from labkit.lessons import progress
-from labkit.lessons.exercise import Words
+from labkit.lessons.exercise import Words, recorded_note
 from labkit.lessons.faults import FAULTS, LEVELS, Fault, Plan
 from labkit.lessons.look import Look, Missing, Unable, expects, judge
 from labkit.lessons.scene import Scene
@@ -134,6 +134,9 @@ class Mystery:
         """Whether the network is well: passed, not yet, or could not tell."""
         name = f"mystery-{self.seed}"
         verdict = judge(name, self._rows(), asks="Find the fault and mend it.")
+        if self.lab.recording.is_replayed:
+            note = recorded_note(verdict)
+            return msgspec.structs.replace(verdict, note=note, recorded=True)
         note = "mystery.hint() helps." if not verdict else "mystery.report() tells what it was."
         if verdict:
             self._solved = True

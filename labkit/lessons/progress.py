@@ -7,7 +7,6 @@ file that cannot be read is put aside, never overwritten.
 
 from __future__ import annotations
 
-import fcntl
 import html
 import json
 import os
@@ -151,6 +150,11 @@ def _read(file: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keeps other notebooks of this folder from changing the file meanwhile."""
+    try:
+        import fcntl
+    except ImportError:  # not a Unix: the last one wins
+        yield
+        return
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with suppress(OSError):  # a file system without locks: the last one wins

@@ -11,7 +11,6 @@ Names, addresses and ports are drawn at random, so that no mystery gives another
 from __future__ import annotations
 
 import ipaddress
-import itertools
 import random
 from collections.abc import Iterator
 
@@ -109,7 +108,7 @@ class Scene:
 
     def serve(self, listen: str) -> int:
         """Starts nginx in the server without a word in the log; the job's number."""
-        root = f"/run/labkit/{self.server.name}-{next(_served)}"
+        root = f"/run/labkit/{self.server.name}-{next(self.lab.machine._services)}"
         folder = root.removeprefix("/run/labkit/")
         files = {
             f"{folder}/nginx.conf": _NGINX.format(root=root, port=listen),
@@ -216,6 +215,3 @@ def _networks(draw: random.Random) -> tuple[ipaddress.IPv4Network, ipaddress.IPv
         ipaddress.IPv4Network(f"{prefix}.{low}.0/24"),
         ipaddress.IPv4Network(f"{prefix}.{high}.0/24"),
     )
-
-
-_served = itertools.count(1)

@@ -9,7 +9,10 @@ from typing import Any
 import msgspec
 
 PASSED, NOT_YET, COULD_NOT_TELL = "passed", "not yet", "could not tell"
+NEEDS_LIVE = "needs a live kernel"
+"""The answer in a recording that is played, in which a learner can do nothing of their own."""
 MARKS = {True: "✓", False: "✗", None: "?"}
+OPEN = "○"
 MIME = "application/vnd.labkit.verdict+json"
 """The form for programs: what the tests of the lessons read from a notebook that has run."""
 
@@ -39,14 +42,24 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     asks: str = ""
     note: str = ""
+    recorded: bool = False
+    """Whether the lab is a recording that is played."""
 
     @property
     def answer(self) -> str:
-        """Passed, not yet, or could not tell: one unmet row is enough for "not yet"."""
+        """Passed, not yet, or could not tell: one unmet row is enough for "not yet".
+
+        Of a recording that is played: passed, or needs a live kernel.
+        """
         marks = [row.ok for row in self.rows]
-        if False in marks:
-            return NOT_YET
-        return PASSED if marks and None not in marks else COULD_NOT_TELL
+        if marks and all(marks):
+            return PASSED
+        if self.recorded:
+            return NEEDS_LIVE
+        return NOT_YET if False in marks else COULD_NOT_TELL
+
+    def _mark_of(self, row: Row) -> str:
+        return OPEN if self.recorded and row.ok is False else row.mark
 
     def __bool__(self) -> bool:
         return self.answer == PASSED
@@ -54,14 +67,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         lines = [f"{_mark(self.answer)} {self.name}: {self.answer}"]
         for row in self.rows:
-            lines.append(f"  {row.mark} {row.what}")
+            lines.append(f"  {self._mark_of(row)} {row.what}")
             lines.append(f"      expected: {row.expected}")
             lines.append(f"      observed: {row.observed}")
         return "\n".join([*lines, self.note] if self.note else lines)
 
     def _repr_html_(self) -> str:
         body = "".join(
-            f"<tr>{cell(f'{row.mark} {row.what}')}{cell(row.expected)}"
+            f"<tr>{cell(f'{self._mark_of(row)} {row.what}')}{cell(row.expected)}"
             f"{cell(row.observed, row.source)}</tr>"
             for row in self.rows
         )
@@ -102,4 +115,4 @@ def listed(names: Iterable[object]) -> str:
 
 
 def _mark(answer: str) -> str:
-    return {PASSED: "✓", NOT_YET: "✗"}.get(answer, "?")
+    return {PASSED: "✓", NOT_YET: "✗", NEEDS_LIVE: OPEN}.get(answer, "?")

@@ -13,6 +13,7 @@ import anywidget
 import traitlets
 
 from labkit.model import events as ev
+from labkit.model.replayed import BADGE
 from labkit.model.state import State
 from labkit.recording import Recording
 from labkit.widgets.replay import Replay
@@ -61,7 +62,11 @@ class LiveView(anywidget.AnyWidget):
         forget = self._listen() if recording.live else None
         if self._publish() and forget:
             name = f"labkit {type(self).__name__}"
-            threading.Thread(target=self._run, args=(forget,), name=name, daemon=True).start()
+            thread = threading.Thread(target=self._run, args=(forget,), name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no threads here: it stays as it was when it was shown
+                forget()
         elif forget:
             forget()
 
@@ -112,6 +117,7 @@ class LiveView(anywidget.AnyWidget):
             "name": self.recording.name,
             "recorded": not self.recording.live,
             "launcher": self.recording.launcher,
+            "played": BADGE if self.recording.is_replayed else "",
             "moment": self.recording.moment if isinstance(self.recording, Replay) else "",
             "closed": state.closed,
             "lost": state.lost,

@@ -8,6 +8,7 @@ import anywidget
 import traitlets
 
 from labkit.journey import Journey, Step
+from labkit.model.replayed import BADGE
 from labkit.widgets.live import static
 from labkit.widgets.storyboard import STEPS, Storyboard
 
@@ -30,7 +31,8 @@ def status_of(journey: Journey, error: str = "") -> dict[str, Any]:
     recording = journey.recording
     return {
         "name": recording.name,
-        "recorded": not recording.live,
+        "recorded": recording.is_recorded,
+        "played": BADGE if recording.is_replayed else "",
         "still": True,
         "error": error,
     }

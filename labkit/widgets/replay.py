@@ -34,6 +34,10 @@ class Replay:
         return self.recording.launcher
 
     @property
+    def is_replayed(self) -> bool:
+        return self.recording.is_replayed
+
+    @property
     def forgotten(self) -> int:
         return self.recording.forgotten
 

@@ -35,7 +35,17 @@ MAY = {
     "refusals": {"model"},
     "notebook": {"model", "hosts", "wiring", "recording", "naming"},
     "lab": {"launch", "recording", "model", "hosts", "wiring", "naming", "refusals", "notebook"},
-    "lessons": {"lab", "launch", "recording", "model", "hosts", "wiring", "naming", "journey"},
+    "lessons": {
+        "archive",
+        "lab",
+        "launch",
+        "recording",
+        "model",
+        "hosts",
+        "wiring",
+        "naming",
+        "journey",
+    },
     "cli": {"lessons", "lab", "launch", "recording", "model"},
 }
 LAZILY = {

@@ -107,6 +107,7 @@ function frame(model, el, what) {
   const title = make(head, "span", "lk-title");
   make(head, "span", "lk-what", what);
   const badge = make(head, "span", "lk-badge");
+  const about = make(head, "span", "lk-words"); // the badge's tooltip, for who cannot see it
   const notice = make(root, "p", "lk-notice");
   notice.setAttribute("role", "status");
   const body = make(root, "div", "lk-body");
@@ -126,10 +127,14 @@ function frame(model, el, what) {
     gone = !s.still && !s.closed && !s.recorded && Date.now() - lastBeat > HEARTBEAT;
     root.classList.toggle("lk-ended", Boolean(s.closed) && !s.recorded);
     root.classList.toggle("lk-gone", gone);
-    const kind = s.moment ? "moment" : s.recorded ? "recorded" : s.closed ? "ended" : gone ? "disconnected" : "live";
+    const kind = s.moment ? "moment" : s.recorded || s.played ? "recorded" : s.closed ? "ended" : gone ? "disconnected" : "live";
     if (badge.dataset.kind !== kind) badge.dataset.kind = kind;
     const live = kind === "live" && s.launcher ? `live, ${s.launcher}` : kind;
-    put(badge, s.moment || live); // a view of a timeline says which instant it shows
+    // A view of a timeline says which instant it shows.
+    put(badge, s.moment ? s.moment + (s.played ? ", recorded" : "") : live);
+    const played = s.played ?? "";
+    if (badge.title !== played) badge.title = played;
+    put(about, played);
     const notes = [];
     if (s.error) notes.push(s.error);
     if (gone) notes.push("The notebook kernel has stopped or restarted. Run the cell again.");

@@ -83,8 +83,8 @@ function render({ model, el }) {
     band.place(until > first ? (at - first) / (until - first) : 1);
     const text = `${asSeconds(at)} of ${asSeconds(until)}`;
     if (clock.textContent !== text) clock.textContent = text;
-    const { recorded, closed } = model.get("status"); // at the end: whether the lab has ended
-    const name = recorded || closed ? "end" : "live";
+    const { recorded, closed, played } = model.get("status"); // at the end: whether the lab has ended
+    const name = recorded || closed || played ? "end" : "live";
     if (last.textContent !== name) last.textContent = name;
     last.setAttribute("aria-pressed", String(wanted === null));
     const words = model.get("told").words ?? "";
