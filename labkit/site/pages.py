@@ -127,7 +127,7 @@ def markdown(source: str, names: set[str]) -> str:
 
     text = LINK.sub(lead, markdown2html_mistune(source))
     text = text.replace('">&#182;</a>', '" aria-label="link to this section">#</a>')
-    text = re.sub(r"<table>.*?</table>", r'<div class="scroll" tabindex="0">\g<0></div>', text, flags=re.DOTALL)
+    text = re.sub(r"<table>.*?</table>", r'<div class="scroll">\g<0></div>', text, flags=re.DOTALL)
     return _plain(text)
 
 
@@ -141,7 +141,7 @@ def _plain(text: str) -> str:
     """Highlighted code as one element that a keyboard can scroll."""
     return re.sub(
         r'<div class="\s*highlight[^"]*"><pre><span></span>(.*?)\n?</pre></div>\n*',
-        r'<pre class="code" tabindex="0">\1</pre>',
+        r'<pre class="code">\1</pre>',
         text,
         flags=re.DOTALL,
     )

@@ -1,6 +1,20 @@
 // The pages' own script: puts each recorded view where it was displayed. It asks nobody for anything.
 
 (() => {
+  // What is wider or higher than its place can be reached with Tab, to be scrolled by keys.
+  function reach(box) {
+    const scrolls = box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1;
+    if (scrolls === box.hasAttribute("tabindex")) return;
+    if (!scrolls) for (const name of ["tabindex", "role", "aria-label"]) box.removeAttribute(name);
+    else {
+      box.tabIndex = 0;
+      box.setAttribute("role", "region");
+      box.setAttribute("aria-label", box.matches(".code") ? "code" : "output");
+    }
+  }
+  const watcher = new ResizeObserver((entries) => entries.forEach(({ target }) => reach(target)));
+  for (const box of document.querySelectorAll(".code, pre.output, .scroll")) watcher.observe(box);
+
   const holder = document.getElementById("labkit-data");
   if (!holder) return;
   const views = JSON.parse(holder.textContent);
@@ -44,7 +58,7 @@
     const now = valuesAt(view, cell);
     const model = stand(graded(id, view, changed ? valuesAt(view, cell, true) : now));
     place.replaceChildren();
-    LABKIT_VIEWS[view.kind].render({ model, el: place });
+    LABKIT_VIEWS[view.kind]({ model, el: place });
     if (changed) { // first as it was, so that what this cell changed is marked
       for (const name of ["beat", "status", "snapshot", "changes", "words"]) if (name in now) model.set(name, now[name]);
     }
@@ -58,6 +72,7 @@
     model.set("locked", true);
     for (const fold of document.querySelectorAll(`[data-graded="${CSS.escape(id)}"]`)) {
       const place = fold.querySelector(".view");
+      fold.firstElementChild.textContent = "What was seen, beside your prediction";
       delete place.dataset.mounted;
       fold.open = true;
       mount(place);
