@@ -127,6 +127,7 @@ def markdown(source: str, names: set[str]) -> str:
 
     text = LINK.sub(lead, markdown2html_mistune(source))
     text = text.replace('">&#182;</a>', '" aria-label="link to this section">#</a>')
+    text = text.replace("<th></th>", "<td></td>")  # which heads nothing
     text = re.sub(r"<table>.*?</table>", r'<div class="scroll">\g<0></div>', text, flags=re.DOTALL)
     return _plain(text)
 

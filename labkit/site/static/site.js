@@ -8,8 +8,8 @@
     if (!scrolls) for (const name of ["tabindex", "role", "aria-label"]) box.removeAttribute(name);
     else {
       box.tabIndex = 0;
-      box.setAttribute("role", "region");
-      box.setAttribute("aria-label", box.matches(".code") ? "code" : "output");
+      box.setAttribute("role", "group");
+      box.setAttribute("aria-label", box.matches(".code") ? "code" : box.matches(".lk-table") ? "table" : "output");
     }
   }
   const watcher = new ResizeObserver((entries) => entries.forEach(({ target }) => reach(target)));
@@ -59,6 +59,8 @@
     const model = stand(graded(id, view, changed ? valuesAt(view, cell, true) : now));
     place.replaceChildren();
     LABKIT_VIEWS[view.kind]({ model, el: place });
+    place.firstElementChild.setAttribute("role", "group"); // a page of so many views needs fewer landmarks
+    for (const box of place.querySelectorAll(".lk-table")) watcher.observe(box);
     if (changed) { // first as it was, so that what this cell changed is marked
       for (const name of ["beat", "status", "snapshot", "changes", "words"]) if (name in now) model.set(name, now[name]);
     }
