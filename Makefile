@@ -4,6 +4,7 @@
 # make lint, test-unit, test-kernel, test-notebooks, test-browser    one layer of the tests
 # make chaos, class, hub, soak    attacks; thirty students; ten in JupyterHub; minutes of traffic
 # make notebooks    build the notebooks from notebooks/source
+# make site         the lessons as a static web site, in SITE: SITE=folder REPOSITORY=owner/name
 # make lock         bring the locked versions up to date
 # make clean        remove .venv and the caches
 #
@@ -19,7 +20,7 @@ LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root) $(if $(DISPLAY)$(WAYL
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test lab test lint test-unit test-kernel test-notebooks test-browser test-chaos \
-	test-docker test-binder chaos class hub soak notebooks bench lock clean
+	test-docker test-binder chaos class hub soak notebooks site bench lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
@@ -79,6 +80,12 @@ soak: setup-test
 
 notebooks: setup-test
 	@$(PYTHON) -m labkit.lessons.build
+
+# Every lesson runs on a kernel, with its solutions. REPOSITORY, on GitHub, lets the pages link to Binder.
+SITE ?= site
+REPOSITORY ?=
+site: setup-test
+	@$(PYTHON) -m labkit.site "$(SITE)" --repository "$(REPOSITORY)"
 
 bench: setup-test
 	@$(PYTHON) -m bench $(ARGS)

@@ -43,24 +43,24 @@ def build(folder: Path, names: list[str] | None = None, repository: str = "") ->
     launcher = choose(os.environ.get("LABKIT_LAUNCHER")).name
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         lessons = list(pool.map(_run, sources))
-    about = pages.About(
-        # https://reproducible-builds.org/docs/source-date-epoch/
-        date=time.strftime("%Y-%m-%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))),
-        launcher=launcher,
-        repository=repository,
-    )
+    # https://reproducible-builds.org/docs/source-date-epoch/
+    now = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+    date = time.strftime("%Y-%m-%d", time.gmtime(now))
+    about = pages.About(date=date, launcher=launcher, repository=repository)
     return write(folder, texts(lessons, about))
 
 
 def texts(lessons: list[Lesson], about: pages.About) -> dict[str, str]:
     """The files of the site, by name."""
     entries = pages.contents(lessons)
-    own = {name: (pages.STATIC / name).read_text(encoding="utf-8") for name in ("site.css", "site.js")}
+    css, js = (
+        (pages.STATIC / f"site.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")
+    )
     return {
         "index.html": pages.index(entries, about),
         **{f"{one.name}.html": pages.page(one, entries, about) for one in lessons},
-        "labkit.css": static("page.css") + still.style() + own["site.css"],
-        "labkit.js": still.script() + own["site.js"],
+        "labkit.css": static("page.css") + still.style() + css,
+        "labkit.js": still.script() + js,
         ".nojekyll": "",  # GitHub Pages takes the files as they are
     }
 
@@ -77,7 +77,7 @@ def write(folder: Path, files: dict[str, str]) -> list[Path]:
     except OSError as error:
         raise LabkitError(
             f"The site could not be written to {folder}: {error.strerror}.",
-            hint="Choose a folder that is yours to write in and has room: make site SITE=/some/where",
+            hint="Choose a folder that is yours to write in and has room: make site SITE=folder",
         ) from error
     return written
 

@@ -1,4 +1,4 @@
-"""What is asked in a lesson's kernel, between its cells: by `labkit.site.run`, unseen by the lesson.
+"""What `labkit.site.run` asks in a lesson's kernel between its cells, unseen by the lesson.
 
 The answers are one line of JSON each, on the standard output of a cell that is thrown away.
 """
@@ -6,6 +6,7 @@ The answers are one line of JSON each, on the standard output of a cell that is 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from labkit.errors import LabkitError
@@ -18,10 +19,8 @@ from labkit.widgets.still import displayed
 
 def views() -> None:
     """Every view as it is when all that has happened so far has been told."""
-    try:
+    with suppress(LabkitError):  # no lab yet, or it has ended: its views show its end
         newest_lab()._state(None)
-    except LabkitError:
-        pass  # no lab yet, or it has ended: its views show its end
     found = displayed()
     for one in found.values():
         if one["kind"] == "PredictionView":

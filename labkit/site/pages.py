@@ -13,7 +13,6 @@ from markupsafe import Markup
 from nbconvert.filters import Highlight2HTML, ansi2html
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
-from labkit.lessons.exercise import solutions
 from labkit.lessons.verdict import MIME as VERDICT
 from labkit.site.run import Cell, Lesson
 from labkit.widgets.export import as_json
@@ -21,8 +20,12 @@ from labkit.widgets.export import as_json
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATIC = Path(__file__).parent / "static"
 GRADED = "PredictionView"
-LINK = re.compile(r'<a href="(?P<name>[^":/#]+)\.ipynb(?P<place>#[^"]*)?">(?P<text>.*?)</a>', re.DOTALL)
-ROW = re.compile(r"^\|[^|]*\|\s*\[[^\]]*\]\((?P<name>[^)]+)\.ipynb\)\s*\|\s*(?P<asks>[^|]+?)\s*\|", re.MULTILINE)
+LINK = re.compile(
+    r'<a href="(?P<name>[^":/#]+)\.ipynb(?P<place>#[^"]*)?">(?P<text>.*?)</a>', re.DOTALL
+)
+ROW = re.compile(
+    r"^\|[^|]*\|\s*\[[^\]]*\]\((?P<name>[^)]+)\.ipynb\)\s*\|\s*(?P<asks>[^|]+?)\s*\|", re.MULTILINE
+)
 QUESTION = re.compile(r"\*\*(?P<asks>[^*]+[.?!])\*\*")
 WHAT = {"Topology": "topology", "Tables": "tables", "NeighbourStates": "states of neighbour rows"}
 """The views that later cells change, in words."""
@@ -106,14 +109,18 @@ def page(lesson: Lesson, entries: list[Entry], about: About) -> str:
             cells.append({"prose": Markup(text)})  # noqa: S704 (the lesson's own text)
         else:
             cells.append(_code(lesson, number, cell))
-    return environment().get_template("lesson.html").render(
-        entry=entries[place],
-        before=entries[place - 1] if place else None,
-        after=entries[place + 1] if place + 1 < len(entries) else None,
-        headings=[(name, Markup(text)) for name, text in headings],  # noqa: S704 (the same)
-        cells=cells,
-        data=Markup(as_json(_data(lesson))),  # noqa: S704 (it escapes what could end the element)
-        about=about,
+    return (
+        environment()
+        .get_template("lesson.html")
+        .render(
+            entry=entries[place],
+            before=entries[place - 1] if place else None,
+            after=entries[place + 1] if place + 1 < len(entries) else None,
+            headings=[(name, Markup(text)) for name, text in headings],  # noqa: S704 (the same)
+            cells=cells,
+            data=Markup(as_json(_data(lesson))),  # noqa: S704 (it escapes what could end the element)
+            about=about,
+        )
     )
 
 
@@ -139,7 +146,7 @@ def inline(source: str) -> Markup:
 
 
 def _plain(text: str) -> str:
-    """Highlighted code as one element that a keyboard can scroll."""
+    """Highlighted code as one element, which scrolls."""
     return re.sub(
         r'<div class="\s*highlight[^"]*"><pre><span></span>(.*?)\n?</pre></div>\n*',
         r'<pre class="code">\1</pre>',
@@ -155,7 +162,8 @@ def _code(lesson: Lesson, number: int, cell: Cell) -> dict[str, Any]:
     changed = [
         {"view": model_id, "at": number, "what": _called(lesson, model_id)}
         for model_id in cell.changes
-        if model_id not in shown and lesson.views[model_id].kind in WHAT
+        if model_id not in shown
+        and lesson.views[model_id].kind in WHAT
         and _is_above(lesson, model_id, number)
     ]
     return {
@@ -164,7 +172,6 @@ def _code(lesson: Lesson, number: int, cell: Cell) -> dict[str, Any]:
         "outputs": outputs,
         "changed": changed,
         "exercise": cell.exercise,
-        "solution": solutions().get(cell.exercise, ""),
         "hints": cell.hints,
     }
 
@@ -195,7 +202,7 @@ def _output(lesson: Lesson, number: int, output: dict[str, Any]) -> dict[str, An
         model_id = data[VIEW]["model_id"]
         view = lesson.views.get(model_id)
         if view is None:
-            return {"text": plain}
+            return {"text": plain}  # a view that needs a kernel says in words what it showed
         found = {"view": model_id, "at": number, "kind": view.kind, "plain": plain}
         found["graded"] = view.kind == GRADED and bool(_traits(lesson, model_id, number)["outcome"])
         return found
@@ -223,7 +230,9 @@ def _data(lesson: Lesson) -> dict[str, Any]:
                 now = cell.changes[model_id]
                 later[str(number)] = {k: v for k, v in now.items() if view.traits.get(k) != v}
         views[model_id] = {
-            "kind": view.kind, "traits": view.traits, "later": later, "outcomes": view.outcomes,
+            "kind": view.kind,
+            "traits": view.traits,
+            "later": later,
+            "outcomes": view.outcomes,
         }
     return views
-

@@ -58,16 +58,13 @@ def run(source: Path) -> Lesson:
     Raises nbclient's CellExecutionError where a cell fails, and LauncherError's words in it where
     no lab can be had.
     """
-    return asyncio.run(_run(source))
+    return asyncio.run(_run(source.stem, source.read_text(encoding="utf-8")))
 
 
-async def _run(source: Path) -> Lesson:
-    text = source.read_text(encoding="utf-8")
+async def _run(name: str, text: str) -> Lesson:
     notebook = nbformat.reads(build(text, fill=answers.SOLUTION), as_version=4)
-    # The learner's copy has the same cells: it tells which of them are exercises.
-    asked = nbformat.reads(build(text), as_version=4).cells
-    named = _exercises(source)
-    lesson = Lesson(name=source.stem, cells=[], views={})
+    exercises = _exercises(text)
+    lesson = Lesson(name=name, cells=[], views={})
     with tempfile.TemporaryDirectory(prefix="labkit-site-") as folder:
         client = NotebookClient(
             notebook,
@@ -83,8 +80,8 @@ async def _run(source: Path) -> Lesson:
                 lesson.cells.append(kept)
                 if cell.cell_type != "code":
                     continue
-                if cell.source != asked[index].source:
-                    kept.exercise = named[cell.source]
+                kept.exercise = exercises.get(cell.source, "")
+                if kept.exercise:
                     kept.hints = await _ask(client, f"hints({kept.exercise!r})")
                 await client.async_execute_cell(cell, index)
                 kept.number = cell.execution_count
@@ -93,11 +90,11 @@ async def _run(source: Path) -> Lesson:
     return lesson
 
 
-def _exercises(source: Path) -> dict[str, str]:
+def _exercises(text: str) -> dict[str, str]:
     """The name of the exercise that a solved cell is about, by the cell's text."""
     import jupytext
 
-    cells = jupytext.reads(source.read_text(encoding="utf-8"), fmt="py:percent").cells
+    cells = jupytext.reads(text, fmt="py:percent").cells
     return {
         answers.cell(cell.source, answers.SOLUTION): found[0].name
         for cell in cells

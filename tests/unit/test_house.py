@@ -36,6 +36,7 @@ MAY = {
     "notebook": {"model", "hosts", "wiring", "recording", "naming"},
     "lab": {"launch", "recording", "model", "hosts", "wiring", "naming", "refusals", "notebook"},
     "lessons": {"lab", "launch", "recording", "model", "hosts", "wiring", "naming", "journey"},
+    "site": {"lessons", "widgets", "launch", "recording"},
     "cli": {"lessons", "lab", "launch", "recording", "model"},
 }
 LAZILY = {
@@ -53,7 +54,10 @@ ONLY = {
     "traitlets": {"widgets"},
     "graphviz": {"render"},
     "matplotlib": {"render"},
-    "jupytext": {"lessons"},
+    "jupytext": {"lessons", "site"},
+    "nbclient": {"site"},
+    "nbconvert": {"site"},
+    "jinja2": {"site"},
     "IPython": {"lessons"},
     "scapy": {"journey"},
 }
