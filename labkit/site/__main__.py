@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -30,9 +31,15 @@ SIDE_BY_SIDE = 3
 def build(folder: Path, names: list[str] | None = None, repository: str = "") -> list[Path]:
     """Runs the lessons whose names begin so (None: all), and writes the site. Gives its files.
 
-    What else is in the folder stays. Raises LabkitError where no lab can be had, where a lesson
+    `repository`, "owner/name" on GitHub, lets the pages link to it and to Binder. What else is in
+    the folder stays. Raises LabkitError where no lab can be had, where a lesson
     fails, and where the folder cannot be written.
     """
+    if repository and not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise LabkitError(
+            f"{repository!r} is not the name of a repository on GitHub.",
+            hint="Give its owner and its name alone: make site REPOSITORY=owner/name",
+        )
     found = sorted((NOTEBOOKS / "source").glob("[0-9]*.py"))
     sources = [path for path in found if names is None or path.stem.startswith(tuple(names))]
     if not sources:
