@@ -158,22 +158,30 @@ def _plain(text: str) -> str:
 def _code(lesson: Lesson, number: int, cell: Cell) -> dict[str, Any]:
     """What a code cell's part of the page is made from."""
     outputs = [_output(lesson, number, output) for output in cell.outputs]
-    shown = {one["view"] for one in outputs if "view" in one}
-    changed = [
-        {"view": model_id, "at": number, "what": _called(lesson, model_id)}
-        for model_id in cell.changes
-        if model_id not in shown
-        and lesson.views[model_id].kind in WHAT
-        and _is_above(lesson, model_id, number)
-    ]
+    shown = [one["view"] for one in outputs if "view" in one]
     return {
         "number": cell.number,
         "source": cell.source,
         "outputs": outputs,
-        "changed": changed,
+        "changed": _changed(lesson, number, shown),
         "exercise": cell.exercise,
         "hints": cell.hints,
     }
+
+
+def _changed(lesson: Lesson, number: int, shown: list[str]) -> list[dict[str, Any]]:
+    """The views above a cell that it changed; of those that say the same, the newest."""
+
+    def says(model_id: str) -> tuple[str, Any]:
+        return lesson.views[model_id].kind, _traits(lesson, model_id, number).get("words")
+
+    found = {
+        says(model_id): {"view": model_id, "at": number, "what": _called(lesson, model_id)}
+        for model_id in lesson.cells[number].changes
+        if lesson.views[model_id].kind in WHAT and _is_above(lesson, model_id, number)
+    }
+    repeated = set(map(says, shown))
+    return [one for key, one in found.items() if key not in repeated]
 
 
 def _called(lesson: Lesson, model_id: str) -> str:
