@@ -74,6 +74,7 @@ def texts(lessons: list[Lesson], about: pages.About) -> dict[str, str]:
 
 def write(folder: Path, files: dict[str, str]) -> list[Path]:
     """Writes the files, each whole or not at all. Raises LabkitError."""
+    partial = folder
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,6 +83,8 @@ def write(folder: Path, files: dict[str, str]) -> list[Path]:
             partial.write_text(text, encoding="utf-8")
             written.append(partial.replace(folder / name))
     except OSError as error:
+        if partial != folder:
+            partial.unlink(missing_ok=True)
         raise LabkitError(
             f"The site could not be written to {folder}: {error.strerror}.",
             hint="Choose a folder that is yours to write in and has room: make site SITE=folder",
