@@ -140,8 +140,12 @@ class Agent:
                 self._heed()
                 due = self._processes.tick()
                 wait = wait if due is None else min(wait, due)
+                if self._capture.is_behind:
+                    wait = 0
             for key, _ in self._selector.select(0 if self._requests else wait):
                 key.data()
+            if self._ready and self._capture.is_behind:
+                self._capture.catch_up()
             while self._requests:
                 self._serve(self._requests.pop(0))
             if self._ready and time.monotonic() >= next_tick:
@@ -171,8 +175,7 @@ class Agent:
     def _flush(self) -> None:
         """Everything that the kernel has done so far is told."""
         self._monitor.flush()
-        self._capture.read(FLUSHED)
-        self._capture.tell_dropped()
+        self._capture.flush(FLUSHED)
 
     def end(self) -> None:
         """Ends the agent, and with it the lab and all in it."""

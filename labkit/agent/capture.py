@@ -2,8 +2,10 @@
 
 Each namespace has one AF_PACKET socket (`packet(7)`), bound to no interface, so that it
 sees what each of them receives and sends, with the kernel's own nanosecond timestamps
-(SO_TIMESTAMPNS, `socket(7)`). What is too much for the budget is not read: the kernel
-then drops frames and counts them, which costs next to nothing, and the count is told.
+(SO_TIMESTAMPNS, `socket(7)`). While frames come in they are only taken in, as the kernel
+gave them; they are made into events when no more wait, a few at a time. What is too much
+for the budget is not read: the kernel then drops frames and counts them, which costs next to
+nothing, and the count is told.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from labkit.model import events as ev
 
@@ -33,6 +36,10 @@ ROUND = 4096
 """Frames read before requests have their turn again."""
 FEW = 256
 """The same while the kernel is dropping frames."""
+HELD = 24 << 20
+"""Bytes taken in and not yet told, about, at most: telling then comes before taking in."""
+TOLD = 1024
+"""Frames told before requests have their turn again."""
 BUFFER = 4 << 20
 
 SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
@@ -69,18 +76,77 @@ class _Message(ctypes.Structure):
     )
 
 
+_LENGTHS = struct.Struct(
+    f"={_Message.length.offset}xI{ctypes.sizeof(_Message) - _Message.length.offset - 4}x"
+)
 _recvmmsg = ctypes.CDLL(None, use_errno=True).recvmmsg
+
+
+class _Loss(NamedTuple):
+    """Frames that the kernel dropped, to be told after those that it did not."""
+
+    netns: str
+    dropped: int
+
+
+class Batch(NamedTuple):
+    """Frames of one namespace as one system call gave them, not yet taken apart."""
+
+    netns: str
+    lengths: list[int]
+    names: bytes
+    controls: bytes
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, but for what Python adds."""
+        return len(self.names) + len(self.controls) + len(self.data)
+
+    def frames(self) -> Iterator[ev.Frame]:
+        """The frames as events."""
+        start = 0
+        parts = zip(
+            self.lengths,
+            _SOCKADDR_LL.iter_unpack(self.names),
+            _CONTROL.iter_unpack(self.controls),
+            strict=True,
+        )
+        for length, (_, _, index, _, packet_type, _, _), control in parts:
+            end = start + min(length, SNAP)
+            yield _frame(self.netns, index, packet_type, length, control, self.data[start:end])
+            start = end
+
+
+def _frame(
+    netns: str, index: int, packet_type: int, length: int, control: tuple[int, ...], data: bytes
+) -> ev.Frame:
+    _, _, _, seconds, nanoseconds, _, _, _, status, _, _, _, _, tag, protocol = control
+    if status & TP_STATUS_VLAN_VALID:  # the kernel keeps a tag beside the frame: put it back
+        if not status & TP_STATUS_VLAN_TPID_VALID:
+            protocol = ETH_P_8021Q
+        data = data[:12] + struct.pack("!HH", protocol, tag) + data[12:]
+        length += 4
+    return ev.Frame(
+        at=seconds * 1_000_000_000 + nanoseconds,
+        netns=netns,
+        index=index,
+        packet_type=PACKET_TYPES[min(packet_type, 4)],
+        data=data,
+        length=None if length <= len(data) else length,
+    )
 
 
 class Reader:
     """Reads many frames in one system call, into the same memory each time."""
 
     def __init__(self) -> None:
-        self._data = bytearray(BATCH * SNAP)
-        self._names = bytearray(BATCH * _SOCKADDR_LL.size)
-        self._controls = bytearray(BATCH * _CONTROL.size)
+        self._data = memoryview(bytearray(BATCH * SNAP))
+        self._names = memoryview(bytearray(BATCH * _SOCKADDR_LL.size))
+        self._controls = memoryview(bytearray(BATCH * _CONTROL.size))
         self._parts = (_Part * BATCH)()
         self._messages = (_Message * BATCH)()
+        self._heads = memoryview(self._messages).cast("B")
         data, names, controls = (
             ctypes.addressof(ctypes.c_char.from_buffer(memory))
             for memory in (self._data, self._names, self._controls)
@@ -97,38 +163,29 @@ class Reader:
             )
         self._form = bytes(self._messages)  # the kernel writes into it: restored at each call
 
-    def read(self, fd: int, netns: str, most: int) -> list[ev.Frame]:
-        """At most `most` frames that wait at a socket. Raises OSError."""
+    def read(self, fd: int, netns: str, most: int) -> Batch | None:
+        """At most `most` frames that wait at a socket; None where none does. Raises OSError."""
         ctypes.memmove(self._messages, self._form, len(self._form))
         flags = socket.MSG_DONTWAIT | socket.MSG_TRUNC  # TRUNC: the length is the frame's own
         count = _recvmmsg(fd, self._messages, min(most, BATCH), flags, None)
         if count < 0:
             code = ctypes.get_errno()
             if code in (errno.EAGAIN, errno.ENETDOWN):
-                return []
+                return None
             raise OSError(code, f"recvmmsg: {os.strerror(code)}")
-        return [self._frame(i, netns, self._messages[i].length) for i in range(count)]
-
-    def _frame(self, i: int, netns: str, length: int) -> ev.Frame:
-        _, _, index, _, packet_type, _, _ = _SOCKADDR_LL.unpack_from(
-            self._names, i * _SOCKADDR_LL.size
-        )
-        control = _CONTROL.unpack_from(self._controls, i * _CONTROL.size)
-        _, _, _, seconds, nanoseconds, _, _, _, status, _, _, _, _, tag, protocol = control
-        start = i * SNAP
-        data = bytes(self._data[start : start + min(length, SNAP)])
-        if status & TP_STATUS_VLAN_VALID:  # the kernel keeps a tag beside the frame: put it back
-            if not status & TP_STATUS_VLAN_TPID_VALID:
-                protocol = ETH_P_8021Q
-            data = data[:12] + struct.pack("!HH", protocol, tag) + data[12:]
-            length += 4
-        return ev.Frame(
-            at=seconds * 1_000_000_000 + nanoseconds,
-            netns=netns,
-            index=index,
-            packet_type=PACKET_TYPES[min(packet_type, 4)],
-            data=data,
-            length=None if length <= len(data) else length,
+        heads = self._heads[: count * _LENGTHS.size]
+        lengths = [length for (length,) in _LENGTHS.iter_unpack(heads)]
+        starts = range(0, count * SNAP, SNAP)
+        parts = [
+            self._data[start : start + min(length, SNAP)]
+            for start, length in zip(starts, lengths, strict=True)
+        ]
+        return Batch(
+            netns,
+            lengths,
+            bytes(self._names[: count * _SOCKADDR_LL.size]),
+            bytes(self._controls[: count * _CONTROL.size]),
+            b"".join(parts),
         )
 
 
@@ -169,6 +226,8 @@ class Capture:
         self._epoll = select.epoll()
         self._sockets: dict[int, tuple[str, socket.socket]] = {}
         self._reader = Reader()
+        self._taken: deque[Batch | _Loss] = deque()
+        self._held = 0
         self._left: float = BURST
         self._refilled = time.monotonic()
         self._heard: set[int] = set()
@@ -190,12 +249,13 @@ class Capture:
             if name == netns:
                 self._take(fd, ROUND)
                 left = 0  # with the last frame that nobody has read goes the chance to count it
-                while unread := len(self._reader.read(fd, netns, BATCH)):
-                    left += unread
-                self._tell_dropped(netns, opened, left)
+                while unread := self._reader.read(fd, netns, BATCH):
+                    left += len(unread.lengths)
+                self._count_dropped(netns, opened, left)
                 del self._sockets[fd]
                 self._heard.discard(fd)
                 opened.close()
+        self.tell()
 
     def close(self) -> None:
         """Closes every socket."""
@@ -206,14 +266,19 @@ class Capture:
         """Whether the budget is used up, until the next tick."""
         return self._left < 1
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether frames have been taken in that are not told yet."""
+        return bool(self._taken)
+
     def read(self, most: int = ROUND) -> None:
-        """Emits frames that wait: at most about so many, and no more than the budget.
+        """Takes in frames that wait: at most about so many, and no more than the budget.
 
         Where frames are being lost anyhow, few: whoever waits for an answer comes first.
         """
         if self._is_losing:
             most = min(most, FEW)
-        while not self.is_spent:
+        while not self.is_spent and self._held < HELD:
             ready = self._epoll.poll(0)
             if not ready:
                 return
@@ -227,35 +292,62 @@ class Capture:
         self._heard.add(fd)
         total = 0
         while total < most and not self.is_spent:
-            frames = self._reader.read(fd, netns, min(BATCH, int(self._left)))
-            for frame in frames:
-                self._emit(frame)
-            total += len(frames)
-            self._left -= len(frames)
-            if len(frames) < BATCH:
+            batch = self._reader.read(fd, netns, min(BATCH, int(self._left)))
+            if batch is None:
+                break
+            self._taken.append(batch)
+            count = len(batch.lengths)
+            self._held += batch.size
+            self._left -= count
+            total += count
+            if count < BATCH:
                 break
         return total
 
+    def catch_up(self) -> None:
+        """Tells some of what was taken in, unless more waits that may be taken in first."""
+        if self.is_spent or self._held >= HELD or not self._epoll.poll(0):
+            self.tell(TOLD)
+
+    def tell(self, most: int | None = None) -> None:
+        """Emits what has been taken in, in that order: all of it, or about so many frames."""
+        told = 0
+        while self._taken and (most is None or told < most):
+            one = self._taken.popleft()
+            if isinstance(one, _Loss):
+                at = time.time_ns()
+                self._emit(ev.Lost(at=at, what="frames", count=one.dropped, netns=one.netns))
+                continue
+            self._held -= one.size
+            told += len(one.lengths)
+            for frame in one.frames():
+                self._emit(frame)
+
+    def flush(self, most: int) -> None:
+        """Emits what waits, at most about so many, what was taken in before, and what was lost."""
+        self.read(most)
+        self.count_dropped()
+        self.tell()
+
     def tick(self) -> None:
-        """Refills the budget, and tells how many frames the kernel had to drop."""
+        """Refills the budget, and counts the frames that the kernel had to drop."""
         now = time.monotonic()
         self._left = min(BURST, self._left + (now - self._refilled) * RATE)
         self._refilled = now
         self._is_losing = False
-        self.tell_dropped()
+        self.count_dropped()
         self._heard.clear()
 
-    def tell_dropped(self) -> None:
-        """Tells how many frames the kernel had to drop since this was last asked."""
+    def count_dropped(self) -> None:
+        """Counts the frames that the kernel had to drop since this was last asked, to be told."""
         where = self._heard if not (self.is_spent or self._is_losing) else self._sockets
         for fd in where:
-            self._tell_dropped(*self._sockets[fd])
+            self._count_dropped(*self._sockets[fd])
 
-    def _tell_dropped(self, netns: str, opened: socket.socket, more: int = 0) -> None:
+    def _count_dropped(self, netns: str, opened: socket.socket, more: int = 0) -> None:
         # Reading the statistics sets them to 0, packet(7).
         seen = opened.getsockopt(SOL_PACKET, PACKET_STATISTICS, _STATISTICS.size)
         dropped = _STATISTICS.unpack(seen)[1]
         self._is_losing = self._is_losing or bool(dropped)
         if dropped + more:
-            count = dropped + more
-            self._emit(ev.Lost(at=time.time_ns(), what="frames", count=count, netns=netns))
+            self._taken.append(_Loss(netns, dropped + more))

@@ -24,8 +24,8 @@ MOST = 4000
 """Frames that a journey explains one by one: the first ones."""
 LAG = 50_000_000
 """Nanoseconds by which the kernel's word of a table's change may come after the frame."""
-TELLING = 250_000_000
-"""The same for its word of frames that were dropped, which is asked for five times a second."""
+TELLING = 500_000_000
+"""The same for its word of frames that were dropped, which waits for that of those taken before."""
 BACKGROUND = {"STP", "ICMPv6", "IGMP"}
 UNSPECIFIED = "::"
 

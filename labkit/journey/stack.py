@@ -80,7 +80,8 @@ class Stack(Maker):
             key = "route.refused"
         else:
             key = "route.gateway" if way.gateway else "route.direct"
-        row = Row("route", host, way.matched) if way.matched else None
+        via = f" via {way.gateway}" if way.gateway else ""
+        row = Row("route", host, way.matched + via) if way.matched else None
         return [
             Step(
                 kind="route",

@@ -25,7 +25,7 @@ class Row(msgspec.Struct, frozen=True):
     """A row of a table that a step read, or wrote.
 
     `table` is "neighbour", "fdb" or "route"; `owner` the host's name, or the bridge's
-    interface; `key` the address, the MAC, or the destination.
+    interface; `key` the address, the MAC, or the destination ("… via …" through a gateway).
     """
 
     table: str

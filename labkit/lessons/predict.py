@@ -268,6 +268,18 @@ class Prediction:
             view.note = "" if self.graded else self.words
             view.outcome = outcome
 
+    def _diagram(self) -> dict[str, Any]:
+        """The lab's topology, where two choices or more are things in it, to be picked there."""
+        from labkit.render.layout import layout, titles
+
+        try:
+            drawn = layout((self._lab or newest_lab()).recording.state())
+        except LabkitError:
+            return {}  # no lab yet, or no Graphviz: the choices are enough
+        places = {choice: index for index, choice in enumerate(self.choices)}
+        targets = {key: places[title] for key, title in titles(drawn) if title in places}
+        return {"layout": drawn, "targets": targets} if len(targets) > 1 else {}
+
     def _clicked(self, change: Any) -> None:
         chosen = tuple(self.choices[index] for index in change.new)
         if chosen != self.chosen and not self.locked and not self.graded:
@@ -285,7 +297,10 @@ class Prediction:
 
         if self._view is None:
             self._view = PredictionView(
-                question=self.question, choices=list(self.choices), several=self.several
+                question=self.question,
+                choices=list(self.choices),
+                several=self.several,
+                diagram=self._diagram(),
             )
             self._view.observe(self._clicked, "chosen")
             self._view.observe(self._wished, "wish")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 from labkit.errors import LabkitError
@@ -40,6 +41,15 @@ def layout(state: State) -> dict[str, Any]:
         "nodes": nodes,
         "cables": [_cable(plan, edge, cables, height) for edge in drawn.get("edges", ())],
     }
+
+
+def titles(drawn: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a layout shows, each by the names it has: hosts, bridges, ports, and the machine."""
+    if drawn["machine"]:
+        yield from (("machine", MACHINE), ("machine", f"the {MACHINE}"))
+    for node in drawn["nodes"]:
+        for item in (node, *node.get("ports", ())):
+            yield item["id"], item["title"]
 
 
 def _run_dot(source: str) -> Any:

@@ -358,7 +358,9 @@ def _routes(state: State, netns: str, name: str) -> dict[str, Any]:
     rows = [
         {
             "id": f"{row.destination}|{row.gateway}|{row.interface}",
-            "keys": [f"to:{row.destination}", *([f"ip:{row.gateway}"] if row.gateway else [])],
+            "keys": [f"to:{row.destination} via {row.gateway}", f"ip:{row.gateway}"]
+            if row.gateway
+            else [f"to:{row.destination}"],
             "kind": "route",
             "shown": True,
             "updated": None,

@@ -106,3 +106,37 @@ def test_a_lock_that_the_kernel_does_not_answer_is_said(browser, jupyter):
     view.get_by_role("button").click()
     view.get_by_text("run this cell again").wait_for()
     page.context.close()
+
+
+PICK = """\
+from labkit import predict
+both = predict('Who gets the question?', ['nginx-1', 'nginx-2', 'the machine'],
+               seen=lambda look: None, several=True, lab=lab)
+both"""
+
+
+def test_choices_are_picked_on_the_diagram(notebook, picture):
+    page = notebook.page
+    notebook.run_code(SCENE)
+    page.locator(".lk-predict").first.wait_for()
+    notebook.run_code(PICK)
+    view = page.locator(".lk-predict").last
+    drawn = view.locator(".lk-pick svg")
+    drawn.wait_for()
+    boxes = view.get_by_role("checkbox")
+
+    def chosen():
+        return [box.is_checked() for box in boxes.all()]
+
+    drawn.locator('[data-place="host:nginx-2"]').click()
+    drawn.locator(".lk-machine text").click()
+    assert chosen() == [False, True, True]
+    assert drawn.locator(".lk-picked").count() == 2
+    picture(view, f"prediction-{notebook.theme}-picked")
+    drawn.locator('[data-place="host:nginx-2"]').click()
+    drawn.locator('[data-place="bridge:docker0"]').click()
+    assert chosen() == [False, False, True], "what is no choice is not to be picked"
+    view.get_by_role("button", name="Lock it in").click()
+    view.get_by_text("Locked", exact=True).wait_for()
+    drawn.locator('[data-place="host:nginx-1"]').click()
+    assert chosen() == [False, False, True]

@@ -283,7 +283,8 @@ route-forward r
     routes = [s for s in steps_of(warm) if s.kind == "route"]
     for step, target in zip(routes, ("10.0.2.2", "10.0.2.2", "10.0.1.2", "10.0.1.2"), strict=True):
         [kernels] = ask(lab[step.host], f"ip -j route get fibmatch {target}")
-        assert step.rows[0].key == kernels["dst"]
+        via = f" via {kernels['gateway']}" if "gateway" in kernels else ""
+        assert step.rows[0].key == kernels["dst"] + via
         assert step.interface == kernels["dev"]
         assert f" {kernels['gateway']}," in step.text if "gateway" in kernels else True
     lives = [journey_ttl(warm, s.frame) for s in steps_of(warm) if s.kind == "route-forward"]

@@ -14,6 +14,7 @@ import pytest
 from labkit import LabkitError, Recording, predict, progress
 from labkit.errors import ClosedError
 from labkit.lessons import answers, build
+from labkit.lessons import predict as predicting
 from labkit.lessons import progress as keeping
 from labkit.lessons.exercise import all_exercises, find, solutions
 from labkit.lessons.faults import FAULTS, LEVELS
@@ -349,6 +350,28 @@ def test_the_view_obeys_the_lock(recording):
     assert view.outcome["answer"] == "not as predicted"
     assert view.outcome["seen"] == [0]
     assert view.chosen == [1]
+
+
+def test_hosts_and_ports_among_the_choices_can_be_picked_on_the_diagram(monkeypatch):
+    lab = SimpleNamespace(recording=Recording("scene"), _state=lambda _: None)
+    for event in scene():
+        lab.recording.append(event)
+    monkeypatch.setattr(predicting, "newest_lab", lambda: lab)
+
+    def targets(*choices: str) -> object:
+        return predict("Who?", choices, seen=hosts_with_rows)._make_view().diagram.get("targets")
+
+    assert targets("nginx-1", "nobody", "nginx-2") == {"host:nginx-1": 0, "host:nginx-2": 2}
+    assert targets("the machine", "docker0") == {"machine": 0, "bridge:docker0": 1}
+    assert targets("nginx-1", "nobody") is None, "one alone is no choice"
+
+
+def test_without_a_lab_the_choices_are_enough(monkeypatch):
+    def none() -> object:
+        raise LabkitError("There is no lab.")
+
+    monkeypatch.setattr(predicting, "newest_lab", none)
+    assert asked()._make_view().diagram == {}
 
 
 def test_a_wish_to_lock_nothing_is_answered():

@@ -27,7 +27,7 @@ function item(parent, thing, label) {
   group.dataset.keys = thing.keys.join(" ");
   if (thing.holds) group.dataset.holds = thing.holds.join(" ");
   group.dataset.lmSuppressShortcuts = "true";
-  group.dataset.item = thing.id;
+  group.dataset.item = group.dataset.place = thing.id;
   group.setAttribute("role", thing.kind === "fold" ? "button" : "img");
   group.setAttribute("aria-label", label);
   return group;
@@ -98,7 +98,7 @@ function drawTopology(scroll, layout) {
   svg.style.width = `${width * 1.15}px`;
   svg.style.minWidth = `${width * 0.8}px`; // smaller, and it would be hard to read: scroll
   if (layout.machine) {
-    const group = draw(svg, "g", { class: "lk-machine" });
+    const group = draw(svg, "g", { class: "lk-machine", "data-place": "machine" });
     rect(group, layout.machine, 10);
     write(group, layout.machine.x + 12, layout.machine.y + 14, layout.machine.title);
   }

@@ -1,4 +1,5 @@
-// A prediction: radio buttons or checkboxes, a lock, then prediction beside evidence.
+// A prediction: radio buttons or checkboxes, a lock, then prediction beside evidence. What is in
+// the lab's topology can be picked there, too: each such place stands for one of the choices.
 
 const PATIENCE = 4000; // ms after which a kernel that has not locked is said not to answer
 let views = 0;
@@ -16,6 +17,8 @@ function render({ model, el }) {
   const form = make(body, "form");
   const fields = make(form, "fieldset");
   make(fields, "legend", "", model.get("question"));
+  const { layout, targets = {} } = model.get("diagram");
+  const places = new Map(); // the drawing's groups, each with its place among the choices
   const inputs = model.get("choices").map((text) => {
     const label = make(fields, "label", "lk-choice");
     const input = make(label, "input");
@@ -25,6 +28,21 @@ function render({ model, el }) {
     make(label, "span", "", text);
     return input;
   });
+  if (layout) {
+    const picture = make(fields, "div", "lk-scroll lk-pick");
+    fields.insertBefore(picture, fields.children[1]);
+    picture.setAttribute("aria-hidden", "true"); // the choices below say the same
+    drawTopology(picture, layout);
+    for (const group of picture.querySelectorAll("[data-place]")) {
+      if (group.dataset.place in targets) places.set(group, targets[group.dataset.place]);
+    }
+    picture.addEventListener("click", ({ target }) => {
+      const input = inputs[places.get(target.closest("[data-place]"))];
+      if (!input || input.disabled) return;
+      input.checked = input.type === "radio" || !input.checked;
+      choose();
+    });
+  }
   const acts = make(form, "div", "lk-acts");
   const button = make(acts, "button", "lk-lock", "Lock it in");
   button.type = "submit";
@@ -60,11 +78,16 @@ function render({ model, el }) {
       input.checked = chosen.has(index);
       input.disabled = locked || graded;
     });
+    for (const [group, index] of places) {
+      group.classList.toggle("lk-picked", chosen.has(index));
+      group.classList.toggle("lk-pickable", !locked && !graded);
+    }
     button.disabled = locked || chosen.size === 0;
     button.textContent = locked ? "Locked" : "Lock it in";
-    const several = model.get("several") ? "Choose one or more, then lock." : "Choose, then lock.";
+    const many = model.get("several") ? "Choose one or more" : "Choose";
+    const open = `${many}${places.size ? ", here or in the picture" : ""}, then lock.`;
     note.textContent = model.get("note")
-      || (locked ? "Now run the next cell and see." : chosen.size ? "Lock it before you go on." : several);
+      || (locked ? "Now run the next cell and see." : chosen.size ? "Lock it before you go on." : open);
     badge.textContent = graded ? outcome.answer : locked ? "locked" : "open";
     form.hidden = graded;
     result.hidden = !graded;
