@@ -17,7 +17,7 @@ from pathlib import Path
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
 from labkit.errors import LabkitError
-from labkit.launch.launchers import choose
+from labkit.launch.launchers import LAUNCHERS, choose
 from labkit.lessons.build import NOTEBOOKS
 from labkit.site import pages
 from labkit.site.run import Lesson, run
@@ -47,13 +47,18 @@ def build(folder: Path, names: list[str] | None = None, repository: str = "") ->
             f"No lesson's name begins so: {names}.",
             hint="There are: " + (", ".join(path.stem for path in found) or f"none in {NOTEBOOKS}"),
         )
-    launcher = choose(os.environ.get("LABKIT_LAUNCHER")).name
+    launcher = choose()
+    if launcher not in LAUNCHERS:
+        raise LabkitError(
+            f"The pages say that a kernel did what they show, and the launcher {launcher.name} has none.",
+            hint="Make the site where a live lab is possible: labkit doctor says what is missing.",
+        )
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         lessons = list(pool.map(_run, sources))
     # https://reproducible-builds.org/docs/source-date-epoch/
     now = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
     date = time.strftime("%Y-%m-%d", time.gmtime(now))
-    about = pages.About(date=date, launcher=launcher, repository=repository)
+    about = pages.About(date=date, launcher=launcher.name, repository=repository)
     return write(folder, texts(lessons, about))
 
 

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from labkit import LabkitError, widgets
+from labkit.launch.unshare import Sudo
 from labkit.lessons.predict import Prediction
 from labkit.recording import Recording
 from labkit.site import pages
@@ -170,6 +171,13 @@ def test_what_cannot_be_built_is_said(tmp_path, capsys):
     assert not list(tmp_path.glob("full/*.part"))
     assert main([str(tmp_path / "a"), "--lessons", "99"]) == 1
     assert "There are: 00-start-here" in capsys.readouterr().err
+
+
+def test_a_site_is_made_on_a_kernel_alone(tmp_path, monkeypatch):
+    played = Sudo("played", "from a recording")
+    monkeypatch.setattr("labkit.site.__main__.choose", lambda: played)
+    with pytest.raises(LabkitError, match="the launcher played has none"):
+        build(tmp_path / "a", ["00"])
 
 
 def test_a_repository_is_linked_to():
