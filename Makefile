@@ -4,8 +4,8 @@
 # make lint, test-unit, test-kernel, test-notebooks, test-browser    one layer of the tests
 # make chaos, class, hub, soak    attacks; thirty students; ten in JupyterHub; minutes of traffic
 # make notebooks    build the notebooks from notebooks/source
-# make site         the lessons as a static web site, in SITE: SITE=folder REPOSITORY=owner/name
 # make lock         bring the locked versions up to date
+# make site         the lessons as a static web site, in SITE: SITE=folder REPOSITORY=owner/name
 # make clean        remove .venv and the caches
 #
 # make lab ARGS="--ip 0.0.0.0"    options for JupyterLab      make VENV=/some/where …
@@ -19,8 +19,8 @@ ARGS ?=
 LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root) $(if $(DISPLAY)$(WAYLAND_DISPLAY),,--no-browser)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test lab test lint test-unit test-kernel test-notebooks test-browser test-chaos \
-	test-docker test-binder chaos class hub soak notebooks site bench lock clean
+.PHONY: help setup setup-test lab test lint test-unit test-kernel test-notebooks test-browser test-chaos site \
+	test-docker test-binder chaos class hub soak notebooks bench lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
@@ -81,12 +81,6 @@ soak: setup-test
 notebooks: setup-test
 	@$(PYTHON) -m labkit.lessons.build
 
-# Every lesson runs on a kernel, with its solutions. REPOSITORY, on GitHub, lets the pages link to Binder.
-SITE ?= site
-REPOSITORY ?=
-site: setup-test
-	@$(PYTHON) -m labkit.site "$(SITE)" --repository "$(REPOSITORY)"
-
 bench: setup-test
 	@$(PYTHON) -m bench $(ARGS)
 
@@ -100,6 +94,12 @@ lock: setup-test
 	@echo "labkit: locking what use needs, then what the tests need besides" >&2
 	@$(COMPILE) -o binder/requirements.txt
 	@$(COMPILE) --group test -c binder/requirements.txt -o tests/requirements.txt
+
+# Every lesson runs on a kernel, with its solutions. REPOSITORY, on GitHub, lets the pages link to Binder.
+SITE ?= site
+REPOSITORY ?=
+site: setup-test
+	@$(PYTHON) -m labkit.site "$(SITE)" --repository "$(REPOSITORY)"
 
 clean:
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

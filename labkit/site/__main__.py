@@ -50,7 +50,7 @@ def build(folder: Path, names: list[str] | None = None, repository: str = "") ->
     launcher = choose()
     if launcher not in LAUNCHERS:
         raise LabkitError(
-            f"The pages say that a kernel did what they show, and the launcher {launcher.name} has none.",
+            f"The pages show what a kernel did, and the launcher {launcher.name} has none.",
             hint="Make the site where a live lab is possible: labkit doctor says what is missing.",
         )
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:

@@ -36,8 +36,8 @@ MAY = {
     "notebook": {"model", "hosts", "wiring", "recording", "naming"},
     "lab": {"launch", "recording", "model", "hosts", "wiring", "naming", "refusals", "notebook"},
     "lessons": {"lab", "launch", "recording", "model", "hosts", "wiring", "naming", "journey"},
-    "site": {"lessons", "widgets", "launch", "recording"},
     "cli": {"lessons", "lab", "launch", "recording", "model"},
+    "site": {"lessons", "widgets", "launch", "recording"},
 }
 LAZILY = {
     "notebook": {"render", "widgets", "lessons", "journey"},
@@ -45,7 +45,7 @@ LAZILY = {
     "wiring": {"lab"},
     "recording": {"journey", "render", "widgets", "pcapng"},
     "journey": {"render", "widgets"},
-    "lessons": {"widgets"},
+    "lessons": {"render", "widgets"},
 }
 ONLY = {
     "pyroute2": {"agent"},
