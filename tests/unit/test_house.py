@@ -55,7 +55,7 @@ ONLY = {
     "graphviz": {"render"},
     "matplotlib": {"render"},
     "jupytext": {"lessons", "site"},
-    "nbclient": {"site"},
+    "nbclient": {"lessons", "site"},
     "nbconvert": {"site"},
     "jinja2": {"site"},
     "IPython": {"lessons"},
