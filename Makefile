@@ -6,6 +6,7 @@
 # make notebooks    build the notebooks from notebooks/source
 # make recordings   record the lessons that changed, for where no lab can be started (ARGS=--all)
 # make lock         bring the locked versions up to date
+# make site         the lessons as a static web site, in SITE: SITE=folder REPOSITORY=owner/name
 # make clean        remove .venv and the caches
 #
 # make lab ARGS="--ip 0.0.0.0"    options for JupyterLab      make VENV=/some/where …
@@ -20,7 +21,7 @@ LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root) $(if $(DISPLAY)$(WAYL
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test lab test lint test-unit test-kernel test-notebooks test-browser test-chaos \
-	test-docker test-binder chaos class hub soak notebooks recordings bench lock clean
+	test-docker test-binder chaos class hub soak notebooks recordings site bench lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
@@ -97,6 +98,12 @@ lock: setup-test
 	@echo "labkit: locking what use needs, then what the tests need besides" >&2
 	@$(COMPILE) -o binder/requirements.txt
 	@$(COMPILE) --group test -c binder/requirements.txt -o tests/requirements.txt
+
+# Every lesson runs on a kernel, with its solutions. REPOSITORY, on GitHub, lets the pages link to Binder.
+SITE ?= site
+REPOSITORY ?=
+site: setup-test
+	@$(PYTHON) -m labkit.site "$(SITE)" --repository "$(REPOSITORY)"
 
 clean:
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

@@ -175,7 +175,9 @@ class Prediction:
         """
         self.seen, self.evidence = (), ()
         try:
-            look = Look(source or self._lab or newest_lab(), self._since)
+            if source is None:  # an empty recording is one, too
+                source = self._lab or newest_lab()
+            look = Look(source, self._since)
             self._judge(self._observe(look))
         except Missing as missing:
             self.answer, self.words = NOT_YET, f"Not yet: {missing}."

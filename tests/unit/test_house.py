@@ -47,6 +47,7 @@ MAY = {
         "journey",
     },
     "cli": {"lessons", "lab", "launch", "recording", "model"},
+    "site": {"lessons", "widgets", "launch", "recording"},
 }
 LAZILY = {
     "notebook": {"render", "widgets", "lessons", "journey"},
@@ -54,7 +55,7 @@ LAZILY = {
     "wiring": {"lab"},
     "recording": {"journey", "render", "widgets", "pcapng"},
     "journey": {"render", "widgets"},
-    "lessons": {"widgets"},
+    "lessons": {"render", "widgets"},
 }
 ONLY = {
     "pyroute2": {"agent"},
@@ -63,7 +64,10 @@ ONLY = {
     "traitlets": {"widgets"},
     "graphviz": {"render"},
     "matplotlib": {"render"},
-    "jupytext": {"lessons"},
+    "jupytext": {"lessons", "site"},
+    "nbclient": {"lessons", "site"},
+    "nbconvert": {"site"},
+    "jinja2": {"site"},
     "IPython": {"lessons"},
     "scapy": {"journey"},
 }
