@@ -7,29 +7,45 @@ const MANY = 60; // rows up to which a table is shown in full; a longer one scro
 const earlier = (a, b) => a.order < b.order || (a.order === b.order && a.id < b.id);
 const equal = (a, b) => a === b || JSON.stringify(a) === JSON.stringify(b);
 
-// Where a row stands, or would stand, among those of a list.
+// Rows in order, in parts of at most MANY: a row that comes makes the browser look again at those
+// beside it in its part, and a part that is out of sight costs nothing (labkit.css).
+function startList(body) {
+  return { parts: [{ body, rows: [] }], size: 0 };
+}
+
+const listOf = (view, row) => (row.shown ? view.shown : view.folded);
+
+// The part in which a row stands, or would stand, and its place there.
 function place(list, row) {
+  let part = list.parts.length - 1;
+  while (part > 0 && (!list.parts[part].rows.length || earlier(row, list.parts[part].rows[0].row))) part -= 1;
+  const { rows } = list.parts[part];
   let first = 0;
-  let end = list.length;
+  let end = rows.length;
   while (first < end) {
     const middle = (first + end) >> 1;
-    if (earlier(list[middle].row, row)) first = middle + 1;
+    if (earlier(rows[middle].row, row)) first = middle + 1;
     else end = middle;
   }
-  return first;
+  return [list.parts[part], first];
 }
 
 // A table's elements, and what they show: its rows by their ids, and in two lists in order.
 function startTable(parent, table, fresh, context) {
   const view = buildTable(parent, table, fresh);
-  Object.assign(view, { columns: table.columns, title: table.title, shown: [], folded: [] });
+  Object.assign(view, { columns: table.columns, title: table.title });
+  Object.assign(view, { shown: startList(view.rows), folded: startList(view.others) });
+  view.what = view.rows.parentNode.querySelector(".lk-what");
   Object.assign(view, { base: null, change: null, basic: new Map() });
-  // Rows that nobody has asked for have no elements: a bridge of 1,000 ports has 2,000 of them.
+  // Many rows that nobody has asked for have no elements: a bridge of 1,000 ports has 2,000 of them.
   view.more.addEventListener("toggle", () => {
-    for (const [at, known] of view.folded.entries()) {
-      if (view.more.open) seat(view, known, at);
-      else known.tr?.remove();
-      if (!view.more.open) known.tr = null;
+    if (!view.more.open && view.folded.size <= MANY) return;
+    for (const part of view.folded.parts) {
+      part.rows.forEach((known, at) => {
+        if (view.more.open) seat(view, part, at);
+        else known.tr?.remove();
+        if (!view.more.open) known.tr = null;
+      });
     }
     context.folded();
   });
@@ -37,31 +53,55 @@ function startTable(parent, table, fresh, context) {
 }
 
 // Puts the element of a row before that of the next; moving takes the focus, so only if needed.
-function seat(view, known, at) {
-  const list = known.row.shown ? view.shown : view.folded;
-  if (!known.row.shown && !view.more.open) return;
+function seat(view, part, at) {
+  const known = part.rows[at];
+  if (!known.row.shown && !view.more.open && view.folded.size > MANY) return;
   if (!known.tr) {
     known.tr = document.createElement("tr");
     known.tr.setAttribute("role", "row");
     known.tr.setAttribute("tabindex", "-1");
     fillRow(known.tr, known.row, view.columns, false);
   }
-  const home = known.row.shown ? view.rows : view.others;
-  const next = list[at + 1]?.tr ?? null;
-  if (known.tr.parentNode !== home || known.tr.nextSibling !== next) home.insertBefore(known.tr, next);
+  const { tr } = known;
+  const next = part.rows[at + 1]?.tr ?? null;
+  if (tr.parentNode !== part.body || tr.nextSibling !== next) part.body.insertBefore(tr, next);
 }
 
 function unlist(view, known) {
-  const list = known.row.shown ? view.shown : view.folded;
-  const at = place(list, known.row);
-  if (list[at] === known) list.splice(at, 1);
+  const list = listOf(view, known.row);
+  const [part, at] = place(list, known.row);
+  if (part.rows[at] !== known) return;
+  part.rows.splice(at, 1);
+  list.size -= 1;
 }
 
 function enlist(view, known) {
-  const list = known.row.shown ? view.shown : view.folded;
-  const at = place(list, known.row);
-  list.splice(at, 0, known);
-  seat(view, known, at);
+  const list = listOf(view, known.row);
+  const [part, at] = place(list, known.row);
+  part.rows.splice(at, 0, known);
+  list.size += 1;
+  known.list = list;
+  known.part = part;
+  seat(view, part, at);
+  if (part.rows.length > MANY) split(list, part);
+}
+
+function split(list, part) {
+  const body = part.body.cloneNode(false);
+  part.body.after(body);
+  const later = { body, rows: part.rows.splice(MANY / 2) };
+  for (const known of later.rows) {
+    known.part = later;
+    if (known.tr) body.append(known.tr);
+  }
+  list.parts.splice(list.parts.indexOf(part) + 1, 0, later);
+}
+
+// Lets go of a part without rows, but of the first.
+function tidy({ list, part }) {
+  if (part === list.parts[0] || part.rows.length || part.body.children.length) return;
+  part.body.remove();
+  list.parts = list.parts.filter((other) => other !== part);
 }
 
 function putRow(view, row, { say, showAge }) {
@@ -86,7 +126,11 @@ function putRow(view, row, { say, showAge }) {
     if (moves) unlist(view, known);
     known.row = row;
     const altered = known.tr && fillRow(known.tr, row, view.columns, !view.fresh);
-    if (moves) enlist(view, known);
+    if (moves) {
+      const before = { list: known.list, part: known.part };
+      enlist(view, known);
+      tidy(before);
+    }
     if (altered && row.shown) say(`${view.title}: ${row.words}`);
   }
   showAge(known);
@@ -95,6 +139,7 @@ function putRow(view, row, { say, showAge }) {
 function dropRow(view, known, { say, left, still }) {
   unlist(view, known);
   if (!known.tr) {
+    tidy(known);
     view.known.delete(known.row.id);
     return;
   }
@@ -104,6 +149,7 @@ function dropRow(view, known, { say, left, still }) {
   const stay = still() ? 0 : NOTICED; // in the past, only what was there at that instant is shown
   known.leaving = setTimeout(() => {
     known.tr.remove();
+    tidy(known);
     if (view.known.get(known.row.id) === known) view.known.delete(known.row.id);
     left(view);
   }, stay);
@@ -118,6 +164,7 @@ function both(first, second) {
   return { rows: [...rows.values()], gone: [...gone] };
 }
 
+const hasRows = (view) => view.shown.parts.some(({ body }) => body.children.length > 0);
 const named = (change) => (change ? [...change.rows.map((row) => row.id), ...change.gone] : []);
 
 // The snapshot's rows, with those put in that have changed since. Work is done for rows alone that
@@ -138,11 +185,13 @@ function updateTable(view, base, change, context) {
     else if (known && !known.leaving) dropRow(view, known, context);
   }
   Object.assign(view, { base, change, fresh: false });
-  const count = view.folded.length;
+  const count = view.folded.size;
   view.more.hidden = count === 0;
   put(view.summary, `${count} permanent and multicast ${count === 1 ? "row" : "rows"}`);
-  view.empty.hidden = view.rows.children.length > 0;
-  view.rows.parentNode.classList.toggle("lk-many", view.shown.length > MANY);
+  view.empty.hidden = hasRows(view);
+  const many = view.shown.size > MANY;
+  put(view.what, many ? `${base.what}, ${view.shown.size.toLocaleString()} rows` : base.what);
+  view.rows.parentNode.classList.toggle("lk-many", many);
   view.others.parentNode.classList.toggle("lk-many", count > MANY);
 }
 
@@ -173,7 +222,7 @@ function render({ model, el }) {
 
   function left(view) {
     const held = view.wrap.contains(document.activeElement);
-    view.empty.hidden = view.rows.children.length > 0;
+    view.empty.hidden = hasRows(view);
     if (!held) arrange();
     refresh();
   }
