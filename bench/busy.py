@@ -86,35 +86,47 @@ OBSERVE = """() => {
 }"""
 
 
-def metrics(cdp: Any) -> dict[str, float]:
-    return {one["name"]: one["value"] for one in cdp.send("Performance.getMetrics")["metrics"]}
+DOMAINS = {"wall": "timeTicks", "processor": "threadTicks"}
+"""Of the protocol: the clock's time, and what the thread had of a processor."""
 
 
 def measured(hosts: int, rows: int, seconds: float) -> dict[str, float]:
-    """Shares of the main thread's time, and how many updates were painted a second."""
+    """Shares of the main thread's time by both clocks, and updates painted a second."""
     with browser.opened() as notebook:
         page = notebook.page
         notebook.run_code(browser.SCENE.format(hosts=hosts) + SHOW)
         page.locator(".lk-table").first.wait_for()
-        learned = browser.told(notebook, FILL.format(changer=CHANGER, rows=rows, rate=RATE))
-        page.wait_for_timeout(5000)  # what filling it makes the views do is over
-        cdp = page.context.new_cdp_session(page)
-        cdp.send("Performance.enable", {"timeDomain": "timeTicks"})
+        if browser.told(notebook, FILL.format(changer=CHANGER, rows=rows, rate=RATE)) < rows:
+            raise RuntimeError("the CAM table has not as many rows as it was given")
+        page.locator(".lk-table").first.scroll_into_view_if_needed()
         page.evaluate(OBSERVE)
+        cdp = page.context.new_cdp_session(page)
         browser.told(notebook, CHANGE.format(rows=rows, rate=RATE))
-        looks = []
-        for pause in (4, seconds):  # the first until it is under way
-            page.wait_for_timeout(pause * 1000)
-            looks.append({**metrics(cdp), "painted": page.evaluate("() => window.painted")})
+        page.wait_for_timeout(5000)  # what filling it made the views do is over
+        found = {}
+        for name, domain in DOMAINS.items():
+            cdp.send("Performance.enable", {"timeDomain": domain})
+            before = look(page, cdp)
+            page.wait_for_timeout(seconds * 1000)
+            after = look(page, cdp)
+            cdp.send("Performance.disable")
+            passed = after["at"] - before["at"]
+            found[name] = (after["tasks"] - before["tasks"]) / passed
+            found["painted"] = (after["painted"] - before["painted"]) / passed
         browser.told(notebook, END)
-    before, after = looks
-    passed = after["Timestamp"] - before["Timestamp"]
-    names = ("TaskDuration", "ScriptDuration", "LayoutDuration", "RecalcStyleDuration", "painted")
-    shares = {name: (after[name] - before[name]) / passed for name in names}
-    return {**shares, "learned": learned, "nodes": after["Nodes"]}
+    return found
+
+
+def look(page: Any, cdp: Any) -> dict[str, float]:
+    rows = cdp.send("Performance.getMetrics")["metrics"]
+    tasks = next(row["value"] for row in rows if row["name"] == "TaskDuration")
+    at, painted = page.evaluate("() => [performance.now() / 1000, window.painted]")
+    return {"tasks": tasks, "at": at, "painted": painted}
 
 
 def busy(report: Report, hosts: int, rows: int, seconds: float) -> None:
-    """The row of the report."""
+    """The rows of the report."""
     found = measured(hosts, rows, seconds)
-    print(found)
+    report.add(f"{hosts} hosts: browser's thread busy", found["wall"] * 100, "%")
+    report.add(f"{hosts} hosts: of a processor", found["processor"] * 100, "%")
+    report.add(f"{hosts} hosts: updates painted", found["painted"], "/s")
