@@ -39,7 +39,9 @@ def main() -> None:
     parser.add_argument("--from", dest="rows", metavar="FILE", type=Path, help="draw these rows")
     options = parser.parse_args()
     if options.rows:
-        plot.draw(json.loads(options.rows.read_text()), options.plot or options.rows.with_suffix(".png"))
+        plot.draw(
+            json.loads(options.rows.read_text()), options.plot or options.rows.with_suffix(".png")
+        )
         return
     parts = options.only or PARTS
     plan = QUICK if options.quick else PLAN
@@ -61,15 +63,13 @@ def main() -> None:
     if "frames" in parts:
         frames.frames(report)
     if "views" in parts:
-        for hosts in (1, 100) if options.quick else (1, 100, 1000):
-            if not options.hosts or hosts in options.hosts:
-                views(report, hosts, 40 if options.quick else 200)
+        for hosts in options.hosts or ((1, 100) if options.quick else (1, 100, 1000)):
+            views(report, hosts, 40 if options.quick else 200)
     if "busy" in parts:
         busy.busy(report, *((100, 100, 5) if options.quick else BUSY))
     if "memory" in parts:
-        for hosts in (100,) if options.quick else (2, 100, 1000):
-            if not options.hosts or hosts in options.hosts:
-                memory.memory(report, hosts)
+        for hosts in options.hosts or ((100,) if options.quick else (2, 100, 1000)):
+            memory.memory(report, hosts)
     if "lessons" in parts:
         lesson.lessons(report, 1 if options.quick else 3)
     if options.json:

@@ -79,7 +79,8 @@ OBSERVE = """() => {
     window.painted = 0;
     let due = false;
     new MutationObserver((records) => {
-        if (due || !records.some(({ target }) => target.matches?.('.lk-table :is(tbody, td)'))) return;
+        const rows = ({ target }) => target.matches?.('.lk-table :is(tbody, td)');
+        if (due || !records.some(rows)) return;
         due = true;
         requestAnimationFrame(() => { due = false; window.painted += 1; });
     }).observe(document.body, { childList: true, subtree: true });

@@ -21,12 +21,16 @@ def solved(source: Path) -> float:
     """Seconds from the kernel's start until the last cell has ended; raises for a cell's error."""
     notebook = nbformat.reads(build(source.read_text(), fill="solution"), as_version=4)
     with tempfile.TemporaryDirectory() as folder:
-        path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), progress.FOLDER: folder}
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), progress.FOLDER: folder}
         client = NotebookClient(
-            notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}
+            notebook,
+            timeout=300,
+            kernel_name="python3",
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            resources={"metadata": {"path": folder}},
         )
         began = time.perf_counter()
-        asyncio.run(client.async_execute(env=path))
+        asyncio.run(client.async_execute(env=env))
         return time.perf_counter() - began
 
 

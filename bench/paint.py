@@ -8,8 +8,6 @@ the next frame has been drawn. Both are the same machine's clock.
 
 from __future__ import annotations
 
-import json
-
 from bench import browser
 
 SHOW = """

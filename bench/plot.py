@@ -23,7 +23,9 @@ def draw(rows: Rows, path: Path) -> None:
     figure = Figure(figsize=(13, 12), layout="constrained", facecolor="white")
     grid = figure.add_gridspec(4, 2, height_ratios=(1, 1, 1, 1.25))
     growth(figure.add_subplot(grid[0, 0]), rows, "build", "Build")
-    growth(figure.add_subplot(grid[0, 1]), rows, "namespaces gone", "Take down, to the last namespace")
+    growth(
+        figure.add_subplot(grid[0, 1]), rows, "namespaces gone", "Take down, to the last namespace"
+    )
     latency(figure.add_subplot(grid[1, 0]), rows)
     journeys(figure.add_subplot(grid[1, 1]), rows)
     memory(figure.add_subplot(grid[2, 0]), rows)
@@ -60,7 +62,9 @@ def growth(axes: Axes, rows: Rows, what: str, words: str) -> None:
     for name, points in lines.items():
         if points:
             x = sorted(points)
-            axes.plot(x, [points[n] for n in x], color=COLOURS[name], marker=MARKERS[name], label=name)
+            axes.plot(
+                x, [points[n] for n in x], color=COLOURS[name], marker=MARKERS[name], label=name
+            )
     if lines["labkit"]:
         axes.set(xscale="log", yscale="log", xlabel="hosts")
         axes.set_xticks(sorted(lines["labkit"]))
@@ -74,7 +78,9 @@ def seconds(value: float, _: object = None) -> str:
     return f"{value:g} s" if value >= 1 else f"{value * 1000:g} ms"
 
 
-def bars(axes: Axes, groups: list[str], series: dict[str, list[float]], colours: dict[str, str]) -> None:
+def bars(
+    axes: Axes, groups: list[str], series: dict[str, list[float]], colours: dict[str, str]
+) -> None:
     width = 0.8 / max(1, len(series))
     for number, (name, values) in enumerate(series.items()):
         places = [i + (number - (len(series) - 1) / 2) * width for i in range(len(groups))]
@@ -94,7 +100,9 @@ def latency(axes: Axes, rows: Rows) -> None:
     if seen:
         groups = sorted(seen, key=int)
         series = {which: [seen[hosts].get(which, 0) for hosts in groups] for which in SHADES}
-        bars(axes, [f"{hosts} host{'' if hosts == '1' else 's'}" for hosts in groups], series, SHADES)
+        bars(
+            axes, [f"{hosts} host{'' if hosts == '1' else 's'}" for hosts in groups], series, SHADES
+        )
         axes.set_ylabel("ms")
         axes.legend(frameon=False, loc="upper left")
 
@@ -134,7 +142,9 @@ def lessons(axes: Axes, rows: Rows) -> None:
     seen = [(number, row["ours"]) for (number,), row in found(rows, r"lesson (\d+), solved")]
     title(axes, "All cells of a lesson, solved", some=bool(seen))
     if seen:
-        drawn = axes.bar([number for number, _ in seen], [s for _, s in seen], color=COLOURS["labkit"])
+        drawn = axes.bar(
+            [number for number, _ in seen], [s for _, s in seen], color=COLOURS["labkit"]
+        )
         axes.bar_label(drawn, fmt="%.1f", fontsize=8, padding=2)
         axes.set(xlabel="lesson", ylabel="s")
         axes.grid(axis="x", visible=False)

@@ -207,3 +207,5 @@ def test_an_update_carries_the_changed_row_alone():
     assert whole["changes"] == whole["since"] == {}
     count = 301 + tables_module.FEW + tables_module.MANY
     assert len(whole["snapshot"]["tables"][0]["rows"]) == count
+    assert whole["words"].count("is behind veth0") == TOLD
+    assert f"and {count - TOLD} more" in whole["words"]
