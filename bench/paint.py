@@ -14,6 +14,8 @@ SHOW = """
 from IPython.display import display
 display(lab, lab.watch(lab["h0"], b))
 """
+CALM = 13_000
+"""Milliseconds after which the agent looks no more at each host for what its build brings about."""
 CHANGER = """
 import random, socket, struct, sys, time
 kind, interface, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -78,7 +80,7 @@ def latencies(hosts: int, count: int) -> list[dict[str, float]]:
         page = notebook.page
         notebook.run_code(browser.SCENE.format(hosts=hosts) + SHOW)
         page.locator(".lk-table").first.wait_for()
-        page.wait_for_timeout(2000)  # what the build itself makes the views do is over
+        page.wait_for_timeout(CALM)
         page.evaluate(OBSERVE)
         times = browser.told(notebook, CHANGE.format(changer=CHANGER, count=count // 2))
         page.wait_for_function(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -48,11 +49,12 @@ TOLD = """
 from tests.unit.test_sharing import anew
 (table,) = [t for t in anew(recording.state()) if t["kind"] == "cam"]
 rows = [[[c[0] for c in row["cells"][:3]] for row in table["rows"] if row["shown"] == shown] for shown in (True, False)]
-print("TOLD", json.dumps(rows))
+print({mark!r} + json.dumps(rows))
 """
 SHOWN = """(selector) => [...document.querySelectorAll(selector)].filter(
     (row) => !row.classList.contains('lk-left')
 ).map((row) => [...row.children].slice(0, 3).map((cell) => cell.dataset.text))"""
+COUNTER = itertools.count()
 OPEN, FOLDED = ".lk-table > table tbody tr", ".lk-more table tbody tr"
 
 
@@ -67,11 +69,11 @@ def notebook(browser, jupyter):
 
 def told(notebook):
     """What the rows are, as the notebook's side computes them anew."""
-    outputs = notebook.page.locator(".jp-OutputArea-output").get_by_text("TOLD ")
-    output = outputs.nth(outputs.count())
-    notebook.run_code(TOLD)
+    mark = f"TOLD{next(COUNTER)} "  # a cell may be put before an older one's output
+    output = notebook.page.locator(".jp-OutputArea-output").get_by_text(mark)
+    notebook.run_code(TOLD.format(mark=mark))
     output.wait_for()
-    return json.loads(output.inner_text().partition("TOLD ")[2])
+    return json.loads(output.inner_text().partition(mark)[2])
 
 
 def agree(page, selector, rows):

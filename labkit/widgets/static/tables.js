@@ -36,26 +36,32 @@ function startTable(parent, table, fresh, context) {
   Object.assign(view, { columns: table.columns, title: table.title });
   Object.assign(view, { shown: startList(view.rows), folded: startList(view.others) });
   view.what = view.rows.parentNode.querySelector(".lk-what");
-  Object.assign(view, { base: null, change: null, basic: new Map() });
-  // Many rows that nobody has asked for have no elements: a bridge of 1,000 ports has 2,000 of them.
+  Object.assign(view, { dressed: false, base: null, change: null, basic: new Map() });
   view.more.addEventListener("toggle", () => {
-    if (!view.more.open && view.folded.size <= MANY) return;
-    for (const part of view.folded.parts) {
-      part.rows.forEach((known, at) => {
-        if (view.more.open) seat(view, part, at);
-        else known.tr?.remove();
-        if (!view.more.open) known.tr = null;
-      });
-    }
+    dress(view);
     context.folded();
   });
   return view;
 }
 
+// Many rows that nobody has asked for have no elements: a bridge of 1,000 ports has 2,000 of them.
+function dress(view) {
+  const wanted = view.more.open || view.folded.size <= MANY;
+  if (view.dressed === wanted) return;
+  view.dressed = wanted;
+  for (const part of view.folded.parts) {
+    part.rows.forEach((known, at) => {
+      if (wanted) return seat(view, part, at);
+      known.tr?.remove();
+      known.tr = null;
+    });
+  }
+}
+
 // Puts the element of a row before that of the next; moving takes the focus, so only if needed.
 function seat(view, part, at) {
   const known = part.rows[at];
-  if (!known.row.shown && !view.more.open && view.folded.size > MANY) return;
+  if (!known.row.shown && !view.dressed) return;
   if (!known.tr) {
     known.tr = document.createElement("tr");
     known.tr.setAttribute("role", "row");
@@ -185,6 +191,7 @@ function updateTable(view, base, change, context) {
     else if (known && !known.leaving) dropRow(view, known, context);
   }
   Object.assign(view, { base, change, fresh: false });
+  dress(view);
   const count = view.folded.size;
   view.more.hidden = count === 0;
   put(view.summary, `${count} permanent and multicast ${count === 1 ? "row" : "rows"}`);
