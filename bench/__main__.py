@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -10,7 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from bench import frames, history, journeys, paint, subjects
+from bench import busy, frames, history, journeys, lesson, memory, paint, plot, subjects
 from bench.kernel import Canary
 from bench.report import Report
 from bench.subjects import Run, Subject
@@ -19,7 +20,12 @@ from labkit.launch.launchers import LAUNCHERS
 PLAN = {2: (7, 3), 10: (7, 3), 100: (9, 3), 1000: (3, 1)}
 """Hosts: in how many rounds all are measured, and in how many of these Mininet, which is slow."""
 QUICK = {2: (3, 1), 10: (3, 1), 100: (3, 1)}
-PARTS = ("start", "launchers", "networks", "recordings", "journeys", "frames", "views")
+PARTS = (
+    "start", "launchers", "networks", "recordings", "journeys", "frames", "views", "busy", "memory",
+    "lessons",
+)  # fmt: skip
+BUSY = (1000, 1000, 20)
+"""Hosts, rows of the CAM table, and seconds for which it is watched."""
 
 
 def main() -> None:
@@ -29,7 +35,14 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="this part; can be repeated")
     parser.add_argument("--hosts", type=int, action="append", help="only with so many hosts")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the rows as JSON")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="also draw it (PNG or SVG)")
+    parser.add_argument("--from", dest="rows", metavar="FILE", type=Path, help="draw these rows")
     options = parser.parse_args()
+    if options.rows:
+        plot.draw(
+            json.loads(options.rows.read_text()), options.plot or options.rows.with_suffix(".png")
+        )
+        return
     parts = options.only or PARTS
     plan = QUICK if options.quick else PLAN
     wanted = options.hosts or plan
@@ -50,11 +63,19 @@ def main() -> None:
     if "frames" in parts:
         frames.frames(report)
     if "views" in parts:
-        for hosts in (2, 100):
-            if hosts in wanted:
-                views(report, hosts, 40 if options.quick else 120)
+        for hosts in options.hosts or ((1, 100) if options.quick else (1, 100, 1000)):
+            views(report, hosts, 40 if options.quick else 200)
+    if "busy" in parts:
+        busy.busy(report, *((100, 100, 5) if options.quick else BUSY))
+    if "memory" in parts:
+        for hosts in options.hosts or ((100,) if options.quick else (2, 100, 1000)):
+            memory.memory(report, hosts)
+    if "lessons" in parts:
+        lesson.lessons(report, 1 if options.quick else 3)
     if options.json:
         report.save(options.json)
+    if options.plot or options.json:
+        plot.draw(report.as_json(), options.plot or options.json.with_suffix(".png"))
 
 
 def start(report: Report, rounds: int) -> None:
@@ -143,8 +164,9 @@ def views(report: Report, hosts: int, changes: int) -> None:
     for part, words in (("agent", "event to agent"), ("pixel", "event to pixel")):
         times = [latency[part] for latency in found]
         report.add(f"{words}, {hosts} hosts, median", statistics.median(times), "ms")
-        high = statistics.quantiles(times, n=20)[18]
-        report.add(f"{words}, {hosts} hosts, 95th", high, "ms")
+        parts = statistics.quantiles(times, n=100)
+        report.add(f"{words}, {hosts} hosts, 95th", parts[94], "ms")
+        report.add(f"{words}, {hosts} hosts, 99th", parts[98], "ms")
 
 
 def recordings(report: Report, hosts: int, rounds: int) -> None:

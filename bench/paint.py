@@ -8,27 +8,14 @@ the next frame has been drawn. Both are the same machine's clock.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
-from pathlib import Path
+from bench import browser
 
-from playwright.sync_api import sync_playwright
-
-from tests.browser.conftest import FLAGS, Jupyter, open_notebook
-
-NOTEBOOK = "00-start-here.ipynb"
-BUILD = """
-from labkit import Lab
-lab = Lab("paint")
-b = lab.bridge("br0", "10.0.0.254/24")
-with lab.batch():
-    for i in range({hosts}):
-        lab.cable(lab.host(f"h{{i}}"), b, f"10.0.0.{{i + 1}}/24")
+SHOW = """
 from IPython.display import display
 display(lab, lab.watch(lab["h0"], b))
 """
+CALM = 13_000
+"""Milliseconds after which the agent looks no more at each host for what its build brings about."""
 CHANGER = """
 import random, socket, struct, sys, time
 kind, interface, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -42,7 +29,7 @@ for i in range(count):
         head = struct.pack("=BxxxiHBB", 7, index, 2, 4, 0)  # AF_BRIDGE, NUD_REACHABLE, NTF_MASTER
     else:
         head = struct.pack("=BxxxiHBB", 2, index, 4, 0, 0)  # AF_INET, NUD_STALE
-        rest += struct.pack("=HH4B", 8, 1, 10, 0, 0, 128 + i)  # NDA_DST
+        rest += struct.pack("=HH4B", 8, 1, 10, 0, 200, i)  # NDA_DST
     body = head + rest
     now = time.time_ns()
     netlink.send(struct.pack("=IHHII", 16 + len(body), 28, 0x505, i, 0) + body)  # RTM_NEWNEIGH
@@ -62,7 +49,7 @@ for host, kind, name in ((lab.machine, "fdb", b.ports[0].name), (lab["h0"], "nei
 for event in lab.recording.events:
     if getattr(event, "mac", None) in sent:
         read.setdefault(event.mac, event.at)
-print("TIMES", json.dumps({{mac: [sent[mac], read[mac]] for mac in sent}}))
+print("TOLD", json.dumps({{mac: [sent[mac], read[mac]] for mac in sent}}))
 """
 OBSERVE = """() => {
     window.seen = {};
@@ -89,31 +76,17 @@ OBSERVE = """() => {
 
 def latencies(hosts: int, count: int) -> list[dict[str, float]]:
     """Milliseconds from the kernel's change, for each of `count`: until the agent, until paint."""
-    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # where the notebook finds labkit
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    with tempfile.TemporaryDirectory() as folder:
-        jupyter = Jupyter(Path(folder))
-        try:
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-                size = {"width": 1280, "height": 900}
-                notebook = open_notebook(browser, jupyter, NOTEBOOK, viewport=size)
-                page = notebook.page
-                notebook.run_code(BUILD.format(hosts=hosts))
-                page.locator(".lk-table").first.wait_for()
-                page.wait_for_timeout(2000)  # what the build itself makes the views do is over
-                page.evaluate(OBSERVE)
-                notebook.run_code(CHANGE.format(changer=CHANGER, count=count // 2))
-                output = page.get_by_text("TIMES {").first
-                output.wait_for(timeout=120_000)
-                times = json.loads(output.inner_text().partition("TIMES ")[2])
-                page.wait_for_function(
-                    "n => Object.values(window.seen).filter(Boolean).length >= n", arg=len(times)
-                )
-                seen = page.evaluate("() => window.seen")
-                browser.close()
-        finally:
-            jupyter.stop()
+    with browser.opened() as notebook:
+        page = notebook.page
+        notebook.run_code(browser.SCENE.format(hosts=hosts) + SHOW)
+        page.locator(".lk-table").first.wait_for()
+        page.wait_for_timeout(CALM)
+        page.evaluate(OBSERVE)
+        times = browser.told(notebook, CHANGE.format(changer=CHANGER, count=count // 2))
+        page.wait_for_function(
+            "n => Object.values(window.seen).filter(Boolean).length >= n", arg=len(times)
+        )
+        seen = page.evaluate("() => window.seen")
     return [
         {"agent": (read - sent) / 1e6, "pixel": seen[mac] - sent / 1e6}
         for mac, (sent, read) in times.items()

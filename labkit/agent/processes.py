@@ -23,7 +23,9 @@ MARK = "LABKIT_JOB"
 """Environment variable by which a job's children are known, whatever session they moved to."""
 STREAMS = ("stdout", "stderr")
 OVER = 32 << 20
-"""Bytes that ended jobs may take: several thousand of them, if they have printed little."""
+"""Bytes that ended jobs may take."""
+KEPT = 2000
+"""Ended jobs that are kept at most: each takes 2 to 3 KB, however little it has printed."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -243,7 +245,7 @@ class Processes:
         """Sets an ended job aside; of those, the oldest go when they take too much room."""
         self._over[job.number] = self._jobs.pop(job.number)
         self._kept += job.size
-        while self._kept > OVER:
+        while self._kept > OVER or len(self._over) > KEPT:
             self._kept -= self._over.pop(next(iter(self._over))).size
 
     def kill_in(self, inode: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import msgspec
 import traitlets
 
 from labkit.model import events as ev
@@ -22,6 +23,11 @@ PAUSE = 0.05
 """Seconds between two updates: 20 a second is what a browser takes without losing any."""
 SHARE = 4
 """A view that takes long to compute rests this many times as long, so that a lab goes on."""
+BANDWIDTH = 500_000
+"""Bytes a second that all views of a kernel send together. Jupyter's server drops messages over
+1 MB a second (ServerApp's `iopub_data_rate_limit`, over 3 seconds), and what it drops is lost."""
+AHEAD = 1.0
+"""Seconds' worth of bytes that may be sent at once."""
 BEAT = 2.0
 """Seconds between two heartbeats, by whose absence a view knows that its kernel is gone."""
 
@@ -31,6 +37,24 @@ STATIC = Path(__file__).parent / "static"
 def static(name: str) -> str:
     """The text of a file in `static`."""
     return (STATIC / name).read_text(encoding="utf-8")
+
+
+class Line:
+    """What the views of a kernel share on the way to the browser."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free = 0.0
+
+    def send(self, size: int) -> float:
+        """So many bytes are sent; the seconds that their sender has to rest."""
+        with self._lock:
+            now = time.monotonic()
+            self._free = max(self._free, now) + size / BANDWIDTH
+            return max(0.0, self._free - now - AHEAD)
+
+
+LINE = Line()
 
 
 class LiveView(anywidget.AnyWidget):
@@ -55,6 +79,7 @@ class LiveView(anywidget.AnyWidget):
     def __init__(self, recording: Recording | Replay, **fields: Any) -> None:
         self.recording = recording
         self._publishing = threading.Lock()
+        self._rest = 0.0  # what the line asks for
         self._dirty = threading.Event()
         self._ended = threading.Event()
         super().__init__(**fields)
@@ -132,6 +157,8 @@ class LiveView(anywidget.AnyWidget):
             status["error"] = f"{type(error).__name__}: {error}"
         changed = {name: value for name, value in traits.items() if getattr(self, name) != value}
         if changed:
+            size = sum(len(msgspec.json.encode(value)) for value in changed.values())
+            self._rest = LINE.send(size)
             with self.hold_sync():
                 self.beat = now // 1_000_000
                 for name, value in changed.items():
@@ -151,7 +178,7 @@ class LiveView(anywidget.AnyWidget):
                     began = time.monotonic()
                     alive = self._publish()
                     spent = time.monotonic() - began
-                    self._ended.wait(max(self.pause - spent, spent * SHARE))
+                    self._ended.wait(max(self.pause - spent, spent * SHARE, self._rest))
                 if alive and time.monotonic() - last_beat >= BEAT:
                     last_beat = time.monotonic()
                     self.beat = self.recording.now() // 1_000_000

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +32,8 @@ BY_HAND = "set by hand"
 """What a permanent row is whose MAC is not its port's."""
 NAMED = 8
 """How many empty tables the summary names; the rest are counted."""
+TOLD = 40
+"""Rows of a table that the summary tells; the rest are counted."""
 
 Row = dict[str, Any]
 """A row as the browser gets it. `order`, as text, says where it stands among the others."""
@@ -39,31 +42,44 @@ Row = dict[str, Any]
 class Table:
     """One table: its heading, and the rows made of the events in `source`, by their ids."""
 
-    def __init__(self, heading: dict[str, Any], source: object, before: Table | None) -> None:
+    def __init__(self, heading: dict[str, Any], source: Mapping[Any, Any]) -> None:
         self.heading = heading
         self.source = source
         self.rows: dict[str, Row] = {}
-        self._events: dict[str, object] = {}
-        self._before = before
+        self._ids: dict[Any, str] = {}
 
-    def kept(self, id_: str, event: object) -> bool:
-        """Whether the row of the table before was made of that event too, and is taken over."""
-        before = self._before
-        self._events[id_] = event
-        if before is None or before._events.get(id_) is not event:
-            return False
-        self.rows[id_] = before.rows[id_]
-        return True
+    def fill(
+        self, before: Table | None, id_of: Callable[[Any], str | None], row_of: Callable[..., Row]
+    ) -> Table:
+        """Makes the rows; those of `before` are taken over where their event is the same.
 
-    def done(self) -> Table:
-        """This table, without the one before."""
-        self._before = None
+        `id_of` gives an event's id, None for one that is not of this table; `row_of` makes the row.
+        """
+        # Where two events have one id (a MAC at two ports), which of them shows depends on all.
+        if before and len(before._ids) == len(before.rows):
+            self.rows, self._ids = dict(before.rows), dict(before._ids)
+            known = before.source
+            for key in [key for key in self._ids if key not in self.source]:
+                del self.rows[self._ids.pop(key)]
+            fresh = [(k, e) for k, e in self.source.items() if known.get(k) is not e]
+            for key, _ in fresh:
+                if key in self._ids:
+                    del self.rows[self._ids.pop(key)]
+        else:
+            fresh = list(self.source.items())
+        for key, event in fresh:
+            id_ = id_of(event)
+            if id_ is not None:
+                self._ids[key] = id_
+                self.rows[id_] = row_of(id_, event)
         return self
 
     @cached_property
     def words(self) -> list[str]:
-        """The rows that stand open, in words."""
-        return [row["words"] for row in self._sorted() if row["shown"]]
+        """The rows that stand open, in words: the first of them, where there are many."""
+        open_ = [row for row in self.rows.values() if row["shown"]]
+        told = [row["words"] for row in heapq.nsmallest(TOLD, open_, key=_order)]
+        return [*told, f"and {len(open_) - TOLD} more"] if len(open_) > TOLD else told
 
     def whole(self) -> dict[str, Any]:
         """All of it, as the browser gets it."""
@@ -77,7 +93,11 @@ class Table:
         }
 
     def _sorted(self) -> list[Row]:
-        return sorted(self.rows.values(), key=lambda row: str(row["order"]))
+        return sorted(self.rows.values(), key=_order)
+
+
+def _order(row: Row) -> str:
+    return str(row["order"])
 
 
 class Maker:
@@ -160,13 +180,11 @@ def arp_table(
         "columns": ["IP address", "MAC address", "state", "interface"],
         "empty": f"Empty: {name} has not needed anybody's MAC address yet.",
     }
-    table = Table(heading, space.neighbours, before)
-    for event in space.neighbours.values():
-        interface = space.name_of(event.index)
-        id_ = f"{interface}|{event.address}"
-        if not table.kept(id_, event):
-            table.rows[id_] = _neighbour(id_, event, interface, owners)
-    return table.done()
+    return Table(heading, space.neighbours).fill(
+        before,
+        lambda event: f"{space.name_of(event.index)}|{event.address}",
+        lambda id_, event: _neighbour(id_, event, space.name_of(event.index), owners),
+    )
 
 
 def _neighbour(id_: str, event: ev.NeighbourSet, interface: str, owners: dict[str, str]) -> Row:
@@ -203,21 +221,23 @@ def cam_table(
         "columns": ["MAC address", "port", "kind", "age"],
         "empty": f"Nothing learned: {name} has seen no frame yet, or has forgotten.",
     }
-    table = Table(heading, machine.fdb, before)
-    for event in machine.fdb.values():
+
+    def id_of(event: ev.FdbSet) -> str | None:
         if event.bridge != index:
-            continue
-        port = machine.name_of(event.port)
+            return None
         # A MAC is learned at one port only: when it moves, the row stays and its port changes.
-        id_ = f"{event.mac}|{event.vlan}|{port if event.kind != 'learned' else ''}"
-        if not table.kept(id_, event):
-            link = machine.links.get(event.port)
-            peer = state.peer(link) if link else None
-            meaning = KINDS.get(event.kind, "")
-            if event.kind == "permanent" and link and link.mac != event.mac:
-                meaning = BY_HAND
-            table.rows[id_] = _entry(id_, event, (port, peer), meaning, owners)
-    return table.done()
+        port = machine.name_of(event.port) if event.kind != "learned" else ""
+        return f"{event.mac}|{event.vlan}|{port}"
+
+    def row_of(id_: str, event: ev.FdbSet) -> Row:
+        link = machine.links.get(event.port)
+        peer = state.peer(link) if link else None
+        meaning = KINDS.get(event.kind, "")
+        if event.kind == "permanent" and link and link.mac != event.mac:
+            meaning = BY_HAND
+        return _entry(id_, event, (machine.name_of(event.port), peer), meaning, owners)
+
+    return Table(heading, machine.fdb).fill(before, id_of, row_of)
 
 
 def _entry(
@@ -244,5 +264,7 @@ def _entry(
             [event.kind, meaning + vlan],
             ["", ""],
         ],
-        "words": f"{event.mac} is behind {port}" + (f" ({owner})" if owner else ""),
+        "words": f"{event.mac} is behind {port}" + (f" ({owner})" if owner else "")
+        if learned
+        else "",
     }

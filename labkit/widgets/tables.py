@@ -14,8 +14,10 @@ from labkit.widgets.live import LiveView, static
 from labkit.widgets.replay import Replay
 from labkit.widgets.rows import Maker, Table, in_words
 
+FEW = 20
+"""Changed rows that are sent again with each update, at most."""
 MANY = 50
-"""Changed rows that are sent again with each update; when there are more, all rows are."""
+"""Changed rows that are sent again with every `FEW` changes, at least; or an eighth of all rows."""
 
 
 class Tables(LiveView):
@@ -23,8 +25,9 @@ class Tables(LiveView):
 
     `selection` names them, ``("host", name)`` or ``("bridge", interface)``; None is all.
 
-    The trait `snapshot` has all rows of some time, `changes` what is different since then: for
-    a table's id the `rows` that are new or changed, and the ids of those that are `gone`.
+    The trait `snapshot` has all rows of some time, `since` what is different at a later time, and
+    `changes` what is different from that now: for a table's id the `rows` that are new or changed,
+    and the ids of those that are `gone`. So a long table costs little while little of it changes.
     """
 
     heeds = (
@@ -40,7 +43,8 @@ class Tables(LiveView):
     _esm = static("shared.js") + static("rows.js") + static("tables.js")
     _css = static("labkit.css")
 
-    changes = traitlets.Dict(help="What differs from the snapshot, by table.").tag(sync=True)
+    since = traitlets.Dict(help="What differs from the snapshot, by table.").tag(sync=True)
+    changes = traitlets.Dict(help="What differs from both, by table.").tag(sync=True)
 
     def __init__(
         self,
@@ -49,28 +53,42 @@ class Tables(LiveView):
     ) -> None:
         self.selection = selection
         self._maker = Maker(selection)
-        self._base: list[Table] = []
+        self._base: list[Table] = []  # as in the snapshot
+        self._later: list[Table] = []  # as in the snapshot and `since`
+        self._since: dict[str, Any] | None = {}
         self._whole: dict[str, Any] = {"tables": []}
         super().__init__(recording)
 
     def picture(self, state: State) -> dict[str, Any]:
         """What has changed since all rows were sent; or all rows, where much has."""
         tables = self._maker.tables(state)
-        changes: dict[str, Any] = {}
-        if [table.heading for table in tables] == [table.heading for table in self._base]:
-            changes = {
-                table.heading["id"]: table.since(base)
-                for table, base in zip(tables, self._base, strict=True)
-                if table is not base
-            }
-            many = sum(len(c["rows"]) + len(c["gone"]) for c in changes.values()) > MANY
-        else:
-            many = True
-        if many:
-            self._base, changes = tables, {}
-            self._whole = {"tables": [table.whole() for table in tables]}
-        return {"snapshot": self._whole, "changes": changes, "words": in_words(tables)}
+        changes = _changes(self._later, tables)
+        if changes is None or _count(changes) > FEW:
+            self._since, changes = _changes(self._base, tables), {}
+            self._later = tables
+            most = max(MANY, sum(len(table.rows) for table in tables) // 8)
+            if self._since is None or _count(self._since) > most:
+                self._base, self._since = tables, {}
+                self._whole = {"tables": [table.whole() for table in tables]}
+        return {
+            "snapshot": self._whole,
+            "since": self._since,
+            "changes": changes,
+            "words": in_words(tables),
+        }
 
     def text(self, state: State) -> str:
         """The tables in words: what has been learned where, and who knows whom."""
         return in_words(Maker(self.selection).tables(state))
+
+
+def _changes(base: list[Table], tables: list[Table]) -> dict[str, Any] | None:
+    """What is different from some earlier time, by table; None where the tables are others."""
+    if [table.heading for table in tables] != [table.heading for table in base]:
+        return None
+    pairs = zip(base, tables, strict=True)
+    return {new.heading["id"]: new.since(old) for old, new in pairs if new is not old}
+
+
+def _count(changes: dict[str, Any]) -> int:
+    return sum(len(change["rows"]) + len(change["gone"]) for change in changes.values())

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LONG = int(os.environ.get("LABKIT_CHAOS", "1"))
 SEED = int(os.environ.get("LABKIT_CHAOS_SEED", str(int(time.time()))))
 USABLE = [one.name for one in LAUNCHERS if one.name in ("root", "rootless") and one.probe() is None]
+UML = next(one for one in LAUNCHERS if one.name == "uml").probe()
 CHANGING = ("random/", "ns_last_pid", "pty/nr", "nf_conntrack_count", "dentry-state", "file-nr")
 CHANGING += (
     "inode-nr",
@@ -127,6 +128,23 @@ def test_the_notebook_kernel_killed_at_any_moment(marked, launcher: str):
         kernel.wait()
         kernel.stdout.close()
         wait_for(lambda: not processes_of(mark), 5)
+
+
+@pytest.mark.skipif(UML is not None, reason=f"launcher uml: {UML and UML.reason}")
+def test_the_small_linux_killed_at_any_moment(marked):
+    """It, its relay or its guard: nothing stays in /tmp or ~/.uml, and the next lab works."""
+    rounds = 2 * LONG
+    done = subprocess.run(
+        victim("linux", "uml", SEED, rounds),
+        env=marked,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200 + 60 * LONG,
+    )
+    assert done.returncode == 0, f"seed {SEED}:\n{done.stdout[-500:]}\n{done.stderr[-5000:]}"
+    assert json.loads(done.stdout.splitlines()[-1]) == {"round": rounds - 1}
 
 
 def run(marked: dict[str, str], script: str, *before: str, **more: str) -> str:

@@ -95,11 +95,11 @@ def children(pid: int) -> list[int]:
 
 
 class Attack(threading.Thread):
-    """Does something at a random moment of the next half second."""
+    """Does something at a random moment of the next half second, or of a longer time."""
 
-    def __init__(self, chance: random.Random, what) -> None:
+    def __init__(self, chance: random.Random, what, within: float = 0.5) -> None:
         super().__init__(daemon=True)
-        self.after = chance.uniform(0, 0.5)
+        self.after = chance.uniform(0, within)
         self.what = what
         self.at = 0.0
         self.start()
@@ -144,6 +144,71 @@ def agent_round(name: str, launcher: str, chance: random.Random) -> None:
         check(again)
 
 
+def issue(pid: int) -> list[int]:
+    """A process's own children, whichever of its threads has started them."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def name_of(pid: int) -> str:
+    try:
+        return Path(os.readlink(f"/proc/{pid}/exe")).name
+    except OSError:  # it has ended meanwhile
+        return ""
+
+
+def linux_round(name: str, chance: random.Random) -> None:
+    """The small Linux is killed, or its relay or guard: an error in words, and the next works.
+
+    One time in three at any moment of its start, else while it works.
+    """
+    seen: list[str] = []
+    wanted = chance.choice(("linux", "relay", "guard"))
+
+    def strike() -> None:
+        deadline = time.monotonic() + LATE
+        while time.monotonic() < deadline:  # it may not have been started yet
+            guards = issue(os.getpid())
+            below = [pid for guard in guards for pid in issue(guard)]
+            victims = {
+                "guard": guards if below else [],
+                "linux": [pid for pid in below if name_of(pid) == "linux.uml"],
+                "relay": [pid for pid in below if name_of(pid) != "linux.uml"],
+            }[wanted]
+            if victims:
+                kill(victims[0])
+                return
+
+    before = set(Path("/tmp").iterdir())  # noqa: S108
+    attack = Attack(chance, strike, 2.5) if chance.random() < 0.33 else None
+    try:
+        lab = Lab(name, launcher="uml")
+        attack = attack or Attack(chance, strike, 1.5)
+        scene(lab)
+        for number in range(10_000):
+            work(lab, chance, number)
+    except LabkitError as error:
+        seen.append(str(error))
+    assert attack is not None, seen
+    attack.join()
+    assert time.monotonic() - attack.at < LATE
+    deadline = time.monotonic() + LATE
+    while issue(os.getpid()):
+        assert time.monotonic() < deadline, [name_of(pid) for pid in children(os.getpid())]
+        time.sleep(0.01)
+    assert seen, "nobody was told"
+    assert "ended" in seen[0], seen
+    assert not (Path.home() / ".uml").exists()
+    left = set(Path("/tmp").iterdir()) - before  # noqa: S108
+    assert not [path for path in left if path.name.startswith(("uml", "vm_file", "linux"))], left
+    with Lab(name, launcher="uml") as again:
+        scene(again)
+        check(again)
+
+
 def process_round(lab: Lab, chance: random.Random, number: int) -> None:
     """Any process of a host's is killed, from outside: the lab goes on."""
 
@@ -183,6 +248,11 @@ def main(kind: str, launcher: str, seed: int, rounds: int) -> None:
     if kind == "agent":
         for number in range(rounds):
             agent_round(f"chaos{number % 3}", launcher, chance)
+            print(json.dumps({"round": number}), flush=True)
+        return
+    if kind == "linux":
+        for number in range(rounds):
+            linux_round(f"chaos{number % 3}", chance)
             print(json.dumps({"round": number}), flush=True)
         return
     with Lab("chaos", launcher=launcher) as lab:

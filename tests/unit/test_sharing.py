@@ -15,7 +15,7 @@ from labkit.model.state import State
 from labkit.widgets import Tables, Topology
 from labkit.widgets import tables as tables_module
 from labkit.widgets import topology as topology_module
-from labkit.widgets.rows import Maker
+from labkit.widgets.rows import TOLD, Maker
 from labkit.widgets.states import NeighbourStates
 from tests.unit.test_model import M, learned, scene
 
@@ -91,10 +91,12 @@ def shown(traits):
     """The tables that a browser makes of the traits: the snapshot with the changes put in."""
     tables = []
     for table in traits["snapshot"]["tables"]:
-        change = traits["changes"].get(table["id"], {"rows": [], "gone": []})
-        rows = {row["id"]: row for row in (*table["rows"], *change["rows"])}
-        for id_ in change["gone"]:
-            del rows[id_]
+        rows = {row["id"]: row for row in table["rows"]}
+        for part in ("since", "changes"):
+            change = traits[part].get(table["id"], {"rows": [], "gone": []})
+            rows |= {row["id"]: row for row in change["rows"]}
+            for id_ in change["gone"]:
+                del rows[id_]
         tables.append({**table, "rows": sorted(rows.values(), key=lambda row: row["order"])})
     return tables
 
@@ -131,11 +133,14 @@ def test_a_table_is_the_same_object_until_it_is_written_into():
 
 
 @settings(deadline=None)
-@given(HISTORY, st.integers(0, 4))
-def test_kept_tables_are_as_made_anew(history, many):
+@given(HISTORY, st.integers(0, 4), st.integers(0, 4))
+def test_kept_tables_are_as_made_anew(history, many, few):
     view = Tables(Recording("kept", live=False))
     state = State()
-    with mock.patch.object(tables_module, "MANY", many):
+    with (
+        mock.patch.object(tables_module, "MANY", many),
+        mock.patch.object(tables_module, "FEW", few),
+    ):
         for number, happened in enumerate(history):
             state.apply(happened)
             traits = view.picture(state.copy())
@@ -184,8 +189,23 @@ def test_an_update_carries_the_changed_row_alone():
     assert id_ == "bridge:docker0"
     assert [row["cells"][0][0] for row in change["rows"]] == ["02:00:00:00:ff:ff"]
     assert len(shown(after)[0]["rows"]) == 301
+    for i in range(tables_module.FEW):
+        state.apply(learned(3, mac=f"02:00:00:00:fe:{i:02x}"))
+    later = view.picture(state.copy())
+    assert later["snapshot"] is before["snapshot"]
+    assert later["changes"] == {}
+    assert len(later["since"][id_]["rows"]) == 1 + tables_module.FEW
+    assert shown(later) == anew(state)
+    state.apply(learned(3, mac="02:00:00:00:ff:ff"))
+    last = view.picture(state.copy())
+    assert last["since"] is later["since"]
+    assert len(last["changes"][id_]["rows"]) == 1
+    assert shown(last) == anew(state)
     for i in range(tables_module.MANY):
         state.apply(learned(3, mac=f"02:00:00:01:00:{i:02x}"))
     whole = view.picture(state.copy())
-    assert whole["changes"] == {}
-    assert len(whole["snapshot"]["tables"][0]["rows"]) == 301 + tables_module.MANY
+    assert whole["changes"] == whole["since"] == {}
+    count = 301 + tables_module.FEW + tables_module.MANY
+    assert len(whole["snapshot"]["tables"][0]["rows"]) == count
+    assert whole["words"].count("is behind veth0") == TOLD
+    assert f"and {count - TOLD} more" in whole["words"]

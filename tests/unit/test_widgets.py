@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
@@ -64,7 +65,7 @@ def all_end():
 
 def tables_in(view):
     """The tables that a browser shows."""
-    return shown({"snapshot": view.snapshot, "changes": view.changes})
+    return shown({"snapshot": view.snapshot, "since": view.since, "changes": view.changes})
 
 
 def table(view, name):
@@ -193,7 +194,7 @@ def test_many_events_become_few_updates(recording, monkeypatch):
 
     def held(self, state):
         done = picture(self, state)
-        calls.append(done["words"].count("is behind"))
+        calls.append(sum(len(table["rows"]) for table in shown(done)))
         entered.set()
         go_on.wait(LATE)
         if calls[-1] == 501:
@@ -327,3 +328,26 @@ def test_the_modules_need_nothing_from_outside():
         assert text.count("export default") == 1
         for word in ("import ", "innerHTML", "insertAdjacentHTML", "eval(", "fetch(", "https:"):
             assert word not in text
+
+
+def test_views_together_send_no_more_than_the_server_takes(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
+    line = live.Line()
+    assert line.send(1000) == 0.0, "a small message waits for nothing"
+    rests = [line.send(live.BANDWIDTH) for _ in range(3)]
+    assert rests == pytest.approx([0.0, 1.0, 2.0], abs=0.01), "whichever view it is that sends"
+    now[0] += 10
+    assert line.send(live.BANDWIDTH) == 0.0
+
+
+def test_what_a_view_sends_is_counted(recording, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(live.LINE, "send", lambda size: sizes.append(size) or 0.0)
+    view = Tables(recording)
+    assert sizes[0] > len(json.dumps(view.snapshot))
+    changed, _ = seen(view, "changes")
+    recording.append(learned(3))
+    assert changed.wait(LATE)
+    assert 100 < sizes[-1] < 2000
+    view.close()

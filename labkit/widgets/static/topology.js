@@ -1,5 +1,8 @@
 // The topology: boxes and cables where Graphviz put them, link states and traffic as they change.
 
+const WAY = 40; // places on a cable where a dot can be
+const FRAME = 30; // ms between two moves of the dots, at least
+
 function render({ model, el }) {
   const { root, body, say, relight, end } = frame(model, el, "topology");
   const scroll = make(body, "div", "lk-scroll");
@@ -70,23 +73,41 @@ function render({ model, el }) {
     refreshTiles();
   }
 
+  // The dots on their way, all moved together. Where a path leads is asked once: each question
+  // after a move would cost the browser a layout.
+  const dots = new Set();
+  let moved = 0;
+  function move(now) {
+    if (now - moved >= FRAME) {
+      moved = now;
+      for (const each of dots) {
+        const part = Math.max(0, Math.min(1, (now - each.began) / 600));
+        if (part === 1 || !each.dot.isConnected) {
+          each.dot.remove();
+          dots.delete(each);
+          continue;
+        }
+        const { x, y } = each.way[Math.round((each.downwards ? part : 1 - part) * WAY)];
+        each.dot.setAttribute("cx", x);
+        each.dot.setAttribute("cy", y);
+      }
+    }
+    if (dots.size) requestAnimationFrame(move);
+  }
+
   function pulse(cable, downwards) {
     cable.group.classList.add("lk-busy");
     clearTimeout(cable.quiet);
     cable.quiet = setTimeout(() => cable.group.classList.remove("lk-busy"), 700);
     if (STILL.matches || document.hidden) return;
-    const dot = draw(cable.group, "circle", { r: 4.5, class: "lk-dot" });
-    const length = cable.line.getTotalLength();
-    const began = performance.now();
-    const step = (now) => {
-      const part = Math.max(0, Math.min(1, (now - began) / 600));
-      const at = cable.line.getPointAtLength(length * (downwards ? part : 1 - part));
-      dot.setAttribute("cx", at.x);
-      dot.setAttribute("cy", at.y);
-      if (part < 1 && dot.isConnected) requestAnimationFrame(step);
-      else dot.remove();
-    };
-    requestAnimationFrame(step);
+    if (!cable.way) {
+      const length = cable.line.getTotalLength() / WAY;
+      cable.way = Array.from({ length: WAY + 1 }, (_, i) => cable.line.getPointAtLength(i * length));
+    }
+    const { x, y } = cable.way[downwards ? 0 : WAY];
+    const dot = draw(cable.group, "circle", { r: 4.5, cx: x, cy: y, class: "lk-dot" });
+    if (!dots.size) requestAnimationFrame(move);
+    dots.add({ dot, way: cable.way, downwards, began: performance.now() });
   }
 
   function showLinks() {
