@@ -107,7 +107,7 @@ def check(name: str, *, lab: Lab | None = None) -> Checked:
     lab = lab or newest_lab()
     verdict = _judge(wanted, lab)
     if lab.recording.is_replayed:
-        note = recorded_note(verdict)
+        note = recorded_note(verdict, f'solution("{name}"), in the cell above')
     elif verdict:
         note = progress.passed(name)
     else:
@@ -122,11 +122,11 @@ def check(name: str, *, lab: Lab | None = None) -> Checked:
     )
 
 
-def recorded_note(verdict: Verdict) -> str:
+def recorded_note(verdict: Verdict, solution: str) -> str:
     """What is said below the verdict on a recording that is played."""
     if verdict:
         return "This was seen in the recording; your progress counts what you do in a live lab."
-    return f"This lab is a recording, in which nothing else can be done. {HOW}"
+    return f"This lab is a recording: only the worked solution can be played ({solution}). {HOW}"
 
 
 def _judge(wanted: Exercise, lab: Lab) -> Verdict:

@@ -135,7 +135,7 @@ class Mystery:
         name = f"mystery-{self.seed}"
         verdict = judge(name, self._rows(), asks="Find the fault and mend it.")
         if self.lab.recording.is_replayed:
-            note = recorded_note(verdict)
+            note = recorded_note(verdict, "the lesson's")
             return msgspec.structs.replace(verdict, note=note, recorded=True)
         note = "mystery.hint() helps." if not verdict else "mystery.report() tells what it was."
         if verdict:
