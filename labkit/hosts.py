@@ -306,8 +306,10 @@ class Host:
         deadline = time.monotonic() + 10
         while job.is_running and time.monotonic() < deadline:
             # nginx writes its pid when it has bound its ports (ngx_init_cycle comes first)
-            if self.lab._spawn(self, ("test", "-s", f"{root}/nginx.pid")).exit_code == 0:
+            asked = ("test", "-s", f"{root}/nginx.pid")
+            if self.lab._spawn(self, asked, quiet=True).exit_code == 0:
                 return job
+            time.sleep(0.005)
         words = _nginx_words(job.output)
         job.stop()
         raise CommandError(
