@@ -29,7 +29,7 @@ LIMITS = {
     "journey of a warm ping, 95th": 50,
     "event to pixel, 1 hosts, 95th": 50,
     "event to pixel, 100 hosts, 95th": 50,
-    "event to pixel, 1000 hosts, 95th": 100,
+    "event to pixel, 1000 hosts, 95th": 50,
     "1000 hosts: browser's thread busy": 50,
     "agent's memory, 100 hosts, views": 40,
 }
