@@ -355,18 +355,18 @@ class Lab(InNotebook):
         return self.recording.state()
 
     def _settle(self) -> None:
-        """Waits, for `SETTLING` at most, until the ports of new cables pass frames.
+        """Waits, for `SETTLING` at most, until new cables pass frames.
 
-        A bridge hears of a cable's carrier from the kernel's work queue (net/core/link_watch.c),
-        which on a busy machine may be some time after the cable was made.
+        An interface and its bridge hear of a carrier from the kernel's work queue
+        (net/core/link_watch.c), on a busy machine some time after the cable was made.
         """
         while time.monotonic() - self._built < SETTLING:
             state = self._state(MACHINE)
-            links = state.space(MACHINE).links.values()
-            ends = [(one, state.link(one.peer_netns or "", one.peer_index or 0)) for one in links]
-            if not any(
-                one.master and one.is_up and one.port_state == "disabled" and peer and peer.is_up
-                for one, peer in ends
+            cables = [[state.link(*end) for end in (one.a, one.b)] for one in state.cables()]
+            if all(
+                not all(end and end.is_up for end in ends)
+                or all(end and end.has_carrier and end.port_state != "disabled" for end in ends)
+                for ends in cables
             ):
                 self._built = 0.0
                 return

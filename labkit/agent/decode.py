@@ -12,7 +12,7 @@ from labkit.model import events as ev
 
 AF_INET, AF_INET6, AF_BRIDGE = 2, 10, 7
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_QDISC, IFLA_MASTER = 1, 3, 4, 5, 6, 10
 IFLA_PROTINFO, IFLA_LINKINFO, IFLA_LINK_NETNSID = 12, 18, 37
 IFLA_PROP_LIST, IFLA_ALT_IFNAME = 52, 53
 INFO_KIND, INFO_SLAVE_DATA, BRPORT_STATE, BRPORT_ISOLATED = 1, 5, 1, 33
@@ -56,10 +56,16 @@ def _u32(value: bytes) -> int:
 
 
 def link(at: int, netns: str, body: bytes, peer_of: PeerOf) -> ev.LinkSet:
-    """RTM_NEWLINK of any family but AF_BRIDGE."""
+    """RTM_NEWLINK of any family but AF_BRIDGE.
+
+    A carrier counts when the interface can send: with a new one it drops what it is given (the
+    queueing discipline "noop") until the kernel's work queue has come round to it
+    (linkwatch_do_dev and dev_activate, net/core/link_watch.c and net/sched/sch_generic.c).
+    """
     _, _, index, flags, _ = struct.unpack_from("=BxHiII", body)
     name = kind = mac = ""
     mtu = 0
+    is_ready = True
     master = lower = nsid = None
     state: str | None = None
     isolated = False
@@ -71,6 +77,8 @@ def link(at: int, netns: str, body: bytes, peer_of: PeerOf) -> ev.LinkSet:
             mac = mac_text(value)
         elif what == IFLA_MTU:
             mtu = _u32(value)
+        elif what == IFLA_QDISC:
+            is_ready = value != b"noop\0"
         elif what == IFLA_MASTER:
             master = _u32(value)
         elif what == IFLA_LINK:
@@ -98,7 +106,7 @@ def link(at: int, netns: str, body: bytes, peer_of: PeerOf) -> ev.LinkSet:
         kind=kind,
         mac=mac,
         is_up=bool(flags & IFF_UP),
-        has_carrier=bool(flags & IFF_LOWER_UP),
+        has_carrier=bool(flags & IFF_LOWER_UP) and is_ready,
         mtu=mtu,
         master=master,
         peer_netns=peer[0] if peer else None,

@@ -23,6 +23,7 @@ if "pyroute2" not in sys.modules:
     if _spec is None or _spec.submodule_search_locations is None:
         raise ImportError("pyroute2 is not installed")
     _package = types.ModuleType("pyroute2")
+    _package.__spec__ = _spec
     _package.__path__ = list(_spec.submodule_search_locations)
     sys.modules["pyroute2"] = _package
 
