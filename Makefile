@@ -41,10 +41,11 @@ lint: setup-test
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 
-# Each test has a lab of its own, and most of its time is waiting: those that can go side by side.
+# Labs on one machine share its processors and the kernel's queues of frames: what looks at single frames
+# runs one by one. By hand, all but those marked "alone" may run side by side (pytest -n 3 -m "not alone").
 test: lint
-	@$(PYTHON) -m pytest -n 3 --dist worksteal -m "not alone" tests/unit tests/kernel
-	@$(PYTHON) -m pytest -m alone tests/kernel
+	@$(PYTHON) -m pytest -n 3 --dist worksteal tests/unit
+	@$(PYTHON) -m pytest tests/kernel
 	@$(PYTHON) -m pytest tests/notebooks tests/browser tests/chaos
 
 test-unit test-kernel test-notebooks test-browser test-chaos: setup-test
