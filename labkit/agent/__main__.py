@@ -112,8 +112,8 @@ class Agent:
         self._spaces = Namespaces(self._output.put)
         self._capture = self._spaces.capture
         self._inspector = Inspector(self._spaces, self._output.put)
-        self._monitor = Monitor(self._spaces, self._output.put)
-        self._selector.register(self._monitor.socket, selectors.EVENT_READ, self._tell_changes)
+        self._monitor = Monitor(self._spaces, self._output.put, self._capture.tell)
+        self._selector.register(self._monitor.socket, selectors.EVENT_READ, self._monitor.flush)
         self._processes = Processes(self._spaces, self._watch, self._unwatch, self._ended)
         self._builder = Builder(self._spaces, self._processes.kill_in)
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -150,7 +150,6 @@ class Agent:
                 self._serve(self._requests.pop(0))
             if self._ready and time.monotonic() >= next_tick:
                 self._capture.tick()
-                self._capture.tell()
                 self._monitor.tick()
                 next_tick = time.monotonic() + TICK
 
@@ -173,14 +172,9 @@ class Agent:
             else:
                 self._selector.unregister(self._capture)
 
-    def _tell_changes(self) -> None:
-        """What the kernel has announced is told, after the frames that led to it."""
-        self._capture.tell()
-        self._monitor.flush()
-
     def _flush(self) -> None:
         """Everything that the kernel has done so far is told."""
-        self._tell_changes()
+        self._monitor.flush()
         self._capture.flush(FLUSHED)
 
     def end(self) -> None:

@@ -44,9 +44,15 @@ Key = tuple[Any, ...]
 class Monitor:
     """Reads the kernel, remembers what was last told, and emits what is new."""
 
-    def __init__(self, namespaces: Namespaces, emit: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        namespaces: Namespaces,
+        emit: Callable[[Any], None],
+        tell_frames: Callable[[], None] = lambda: None,
+    ) -> None:
         self._spaces = namespaces
         self._emit = emit
+        self._tell_frames = tell_frames  # what led to a change comes before it
         self._known: dict[str, dict[Key, Any]] = {}
         self._awake: dict[str, float] = {}
         self._stale: set[str] = set()
@@ -105,6 +111,8 @@ class Monitor:
         """Emits everything that the kernel has announced so far."""
         self.drain()
         pending, self._pending = self._pending, []
+        if pending:
+            self._tell_frames()
         for at, ancillary, data in pending:
             nsid = None  # the machine's own
             for level, kind, value in ancillary:
