@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 from bench.report import Report
 from labkit.lessons import progress
-from labkit.lessons.build import NOTEBOOKS, build
+from labkit.lessons.build import build, sources
 
 
 def solved(source: Path) -> float:
@@ -36,6 +36,6 @@ def solved(source: Path) -> float:
 
 def lessons(report: Report, rounds: int) -> None:
     """A row for each lesson."""
-    for source in sorted((NOTEBOOKS / "source").glob("[0-9]*.py")):
+    for source in sources():
         times = [solved(source) for _ in range(rounds)]
         report.add(f"lesson {int(source.name[:2])}, solved", statistics.median(times), "s")

@@ -48,7 +48,7 @@ class Monitor:
         self,
         namespaces: Namespaces,
         emit: Callable[[Any], None],
-        tell_frames: Callable[[], None] = lambda: None,
+        tell_frames: Callable[[], None],
     ) -> None:
         self._spaces = namespaces
         self._emit = emit

@@ -75,11 +75,16 @@ def _cell_id(number: int, source: str) -> str:
     return f"{number:03d}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
 
 
+def sources() -> list[Path]:
+    """The lessons' sources, in order."""
+    return sorted((NOTEBOOKS / "source").glob("[0-9]*.py"))
+
+
 def everything() -> dict[Path, str]:
     """Every file that is built, with its text."""
     solutions: dict[str, str] = {}
     built: dict[Path, str] = {}
-    for path in sorted((NOTEBOOKS / "source").glob("[0-9]*.py")):
+    for path in sources():
         source = path.read_text(encoding="utf-8")
         built[NOTEBOOKS / f"{path.stem}.ipynb"] = build(source)
         solutions |= worked(source)

@@ -26,16 +26,11 @@ from labkit.launch import transcript
 from labkit.launch.launchers import choose
 from labkit.lessons import progress
 from labkit.lessons.answers import SOLUTION
-from labkit.lessons.build import NOTEBOOKS, build
+from labkit.lessons.build import NOTEBOOKS, build, sources
 
 RECORDINGS = NOTEBOOKS / "recordings"
 PATIENCE = 300
 """Seconds that a cell may take."""
-
-
-def sources() -> list[Path]:
-    """The lessons' sources, in order."""
-    return sorted((NOTEBOOKS / "source").glob("[0-9]*.py"))
 
 
 def recording_of(source: Path) -> Path:

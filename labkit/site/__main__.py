@@ -18,7 +18,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
 from labkit.errors import LabkitError
 from labkit.launch.launchers import LAUNCHERS, choose
-from labkit.lessons.build import NOTEBOOKS
+from labkit.lessons.build import NOTEBOOKS, sources
 from labkit.site import pages
 from labkit.site.run import Lesson, run
 from labkit.widgets import still
@@ -40,9 +40,9 @@ def build(folder: Path, names: list[str] | None = None, repository: str = "") ->
             f"{repository!r} is not the name of a repository on GitHub.",
             hint="Give its owner and its name alone: make site REPOSITORY=owner/name",
         )
-    found = sorted((NOTEBOOKS / "source").glob("[0-9]*.py"))
-    sources = [path for path in found if names is None or path.stem.startswith(tuple(names))]
-    if not sources:
+    found = sources()
+    chosen = [path for path in found if names is None or path.stem.startswith(tuple(names))]
+    if not chosen:
         raise LabkitError(
             f"No lesson's name begins so: {names}.",
             hint="There are: " + (", ".join(path.stem for path in found) or f"none in {NOTEBOOKS}"),
@@ -54,7 +54,7 @@ def build(folder: Path, names: list[str] | None = None, repository: str = "") ->
             hint="Make the site where a live lab is possible: labkit doctor says what is missing.",
         )
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        lessons = list(pool.map(_run, sources))
+        lessons = list(pool.map(_run, chosen))
     # https://reproducible-builds.org/docs/source-date-epoch/
     now = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
     date = time.strftime("%Y-%m-%d", time.gmtime(now))

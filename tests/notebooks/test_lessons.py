@@ -19,10 +19,10 @@ from nbformat.v4 import new_code_cell, new_notebook
 from labkit import errors
 from labkit.launch.launchers import LAUNCHERS
 from labkit.lessons import answers, progress
-from labkit.lessons.build import NOTEBOOKS, build
+from labkit.lessons.build import build, sources
 from labkit.lessons.verdict import MIME
 
-SOURCES = sorted((NOTEBOOKS / "source").glob("[0-9]*.py"))
+SOURCES = sources()
 BY_NAME = {launcher.name: launcher for launcher in LAUNCHERS}
 NAMES = ["root", "rootless"]
 OURS = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
@@ -112,6 +112,17 @@ def verdicts(notebook) -> dict[str, str]:
     return {one["name"]: one["answer"] for one in found}
 
 
+def refused_in_words(notebook) -> None:
+    """What cannot be done is refused by an error of ours, without a traceback."""
+    for cell in notebook.cells:
+        for output in cell.outputs:
+            if output.output_type == "error":
+                assert output.ename in OURS, (cell.source, output.traceback)
+                assert len(output.traceback) == 1, (cell.source, output.traceback)
+            else:
+                assert "Traceback" not in output.get("text", "")
+
+
 def kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     monkeypatch.setenv(progress.FOLDER, str(folder))
     return set(progress.read())
@@ -159,13 +170,7 @@ def test_cells_twice_and_in_reverse_give_no_traceback(runs, path, launcher, fill
     notebook, _ = runs.result(path, launcher, fill)
     first = notebook.cells[: len(notebook.cells) // 4]
     assert not [o for cell in first for o in cell.outputs if o.output_type == "error"]
-    for cell in notebook.cells:
-        for output in cell.outputs:
-            if output.output_type == "error":
-                assert output.ename in OURS, (cell.source, output.traceback)
-                assert len(output.traceback) == 1, (cell.source, output.traceback)
-            else:
-                assert "Traceback" not in output.get("text", "")
+    refused_in_words(notebook)
 
 
 @each

@@ -11,7 +11,7 @@ from labkit.launch.launchers import LAUNCHERS
 from labkit.site import __main__ as site
 from labkit.site.run import run
 
-LESSON = '''\
+LESSON = """\
 # %% [markdown] tags=["en"]
 # # Small
 #
@@ -38,7 +38,7 @@ nginx1.ping(nginx2)
 
 # %%
 sorted(set(globals()) - before - {"before"})
-'''
+"""
 needs_a_lab = pytest.mark.skipif(
     all(one.probe() for one in LAUNCHERS), reason="no launcher works here"
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import labkit
-from labkit.lessons.build import NOTEBOOKS, build, everything
+from labkit.lessons.build import NOTEBOOKS, build, everything, sources
 from tests.conftest import unexpected
 
 ROOT = Path(labkit.__file__).parent
@@ -147,7 +147,7 @@ def test_the_public_names():
         assert getattr(labkit, name) is not None
 
 
-SOURCES = sorted((NOTEBOOKS / "source").glob("[0-9]*.py"))
+SOURCES = sources()
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)

@@ -72,7 +72,7 @@ def test_a_row_is_met_when_expected_and_observed_agree():
 
 def test_every_exercise_has_a_solution_and_wrong_ones():
     given = {}
-    for source in sorted((build.NOTEBOOKS / "source").glob("[0-9]*.py")):
+    for source in build.sources():
         import jupytext
 
         for cell in jupytext.reads(source.read_text(), fmt="py:percent").cells:
