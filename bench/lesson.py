@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
-import nbformat
-from nbclient import NotebookClient
-
 from bench.report import Report
-from labkit.lessons import progress
-from labkit.lessons.build import build, sources
+from labkit.lessons.build import sources
+from labkit.lessons.solved import client, environment
 
 
 def solved(source: Path) -> float:
     """Seconds from the kernel's start until the last cell has ended; raises for a cell's error."""
-    notebook = nbformat.reads(build(source.read_text(), fill="solution"), as_version=4)
-    with tempfile.TemporaryDirectory() as folder:
-        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), progress.FOLDER: folder}
-        client = NotebookClient(
-            notebook,
-            timeout=300,
-            kernel_name="python3",
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
-            resources={"metadata": {"path": folder}},
-        )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        env = environment(folder, PYTHONPATH=str(Path(__file__).parents[1]))
+        quiet = ["--IPKernelApp.log_level=ERROR"]
+        runner = client(source.read_text(), folder, timeout=300, extra_arguments=quiet)
         began = time.perf_counter()
-        asyncio.run(client.async_execute(env=env))
+        asyncio.run(runner.async_execute(env=env))
         return time.perf_counter() - began
 
 

@@ -12,19 +12,17 @@ is out of date::
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hashlib
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from labkit import archive
 from labkit.errors import LabkitError
 from labkit.launch import transcript
 from labkit.launch.launchers import choose
-from labkit.lessons import progress
 from labkit.lessons.answers import SOLUTION
 from labkit.lessons.build import NOTEBOOKS, build, sources
 
@@ -60,25 +58,21 @@ def problem(source: Path) -> str | None:
 
 def record(source: Path, launcher: str) -> Path:
     """Runs a lesson on a real kernel and keeps its recording. Raises LabkitError."""
-    import nbformat
-    from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
+    from labkit.lessons import solved
+
     text = source.read_text(encoding="utf-8")
-    with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
-        wires = Path(folder) / "wires"
+    with tempfile.TemporaryDirectory(prefix="labkit-") as name:
+        folder = Path(name)
+        wires = folder / "wires"
         wires.mkdir()
-        os.environ |= {
-            transcript.RECORD: str(wires), progress.FOLDER: folder, "LABKIT_LAUNCHER": launcher,
-        }  # fmt: skip
-        read: Any = nbformat.reads
-        notebook = read(build(text, fill=SOLUTION), as_version=4)
-        client = NotebookClient(
-            notebook, timeout=PATIENCE, kernel_name="python3",
-            resources={"metadata": {"path": folder}},
-        )  # fmt: skip
+        env = solved.environment(
+            folder, **{transcript.RECORD: str(wires), "LABKIT_LAUNCHER": launcher}
+        )
+        client = solved.client(text, folder, timeout=PATIENCE)
         try:
-            client.execute()
+            asyncio.run(client.async_execute(env=env))
         except CellExecutionError as error:
             raise LabkitError(f"{source.name} does not run: {error}") from None
         header = transcript.Header(

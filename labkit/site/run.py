@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ import msgspec
 import nbformat
 from nbclient import NotebookClient
 
-from labkit.lessons import answers, progress
-from labkit.lessons.build import build
+from labkit.lessons import answers, solved
 
 TIMEOUT = 120
 """Seconds that a cell may take."""
@@ -62,20 +60,12 @@ def run(source: Path) -> Lesson:
 
 
 async def _run(name: str, text: str) -> Lesson:
-    notebook = nbformat.reads(build(text, fill=answers.SOLUTION), as_version=4)
     exercises = _exercises(text)
     lesson = Lesson(name=name, cells=[], views={})
     with tempfile.TemporaryDirectory(prefix="labkit-site-") as folder:
-        client = NotebookClient(
-            notebook,
-            timeout=TIMEOUT,
-            kernel_name="python3",
-            store_widget_state=False,
-            resources={"metadata": {"path": folder}},
-        )
-        env = {**os.environ, progress.FOLDER: folder}
-        async with client.async_setup_kernel(env=env):
-            for index, cell in enumerate(notebook.cells):
+        client = solved.client(text, Path(folder), timeout=TIMEOUT, store_widget_state=False)
+        async with client.async_setup_kernel(env=solved.environment(Path(folder))):
+            for index, cell in enumerate(client.nb.cells):
                 kept = Cell(kind=cell.cell_type, source=cell.source)
                 lesson.cells.append(kept)
                 if cell.cell_type != "code":

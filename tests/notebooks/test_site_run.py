@@ -71,9 +71,9 @@ def test_a_run_keeps_what_each_cell_showed_and_changed(tmp_path):
 
 @needs_a_lab
 def test_a_lesson_that_fails_is_named_and_nothing_is_written(tmp_path, monkeypatch):
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "00-broken.py").write_text("# %%\n1 / 0\n")
-    monkeypatch.setattr(site, "NOTEBOOKS", tmp_path)
+    broken = tmp_path / "00-broken.py"
+    broken.write_text("# %%\n1 / 0\n")
+    monkeypatch.setattr(site, "sources", lambda: [broken])
     with pytest.raises(LabkitError, match=r"00-broken does not run(?s:.*)ZeroDivisionError"):
         site.build(tmp_path / "out")
     assert not (tmp_path / "out").exists()
