@@ -34,7 +34,7 @@ setup-test:
 
 lab: setup
 	@echo "labkit: opening JupyterLab; if no browser opens, follow the link with the token below" >&2
-	@$(PYTHON) -m jupyterlab $(LAB_FLAGS) $(ARGS) $(NOTEBOOK)
+	@$(PYTHON) -m jupyterlab $(LAB_FLAGS) --LabApp.default_url=/lab/tree/$(notdir $(NOTEBOOK)) $(ARGS) $(NOTEBOOK)
 
 lint: setup-test
 	@$(PYTHON) -m ruff check .
