@@ -362,12 +362,11 @@ class Lab(InNotebook):
         """
         while time.monotonic() - self._built < SETTLING:
             state = self._state(MACHINE)
-            cables = [[state.link(*end) for end in (one.a, one.b)] for one in state.cables()]
-            if all(
-                not all(end and end.is_up for end in ends)
-                or all(end and end.has_carrier and end.port_state != "disabled" for end in ends)
-                for ends in cables
-            ):
+            pairs = [(state.link(*one.a), state.link(*one.b)) for one in state.cables()]
+            used = [
+                end for pair in pairs if all(x and x.is_up for x in pair) for end in pair if end
+            ]
+            if all(state.passes_frames(end) for end in used):
                 self._built = 0.0
                 return
             time.sleep(0.005)
@@ -409,6 +408,8 @@ class Lab(InNotebook):
     def _spawn(self, host: Host, argv: Any, **fields: Any) -> wire.CommandResult:
         host._check()
         argv = tuple(argv)
+        if not fields.get("quiet"):
+            self._settle()
         try:
             return self._command(wire.Spawn, netns=host.netns, host=host.name, argv=argv, **fields)
         except KernelError as error:

@@ -12,10 +12,13 @@ from labkit.model import events as ev
 
 AF_INET, AF_INET6, AF_BRIDGE = 2, 10, 7
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_QDISC, IFLA_MASTER = 1, 3, 4, 5, 6, 10
-IFLA_PROTINFO, IFLA_LINKINFO, IFLA_LINK_NETNSID = 12, 18, 37
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
+IFLA_PROTINFO, IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_LINK_NETNSID = 12, 16, 18, 37
+IF_OPER_UNKNOWN, IF_OPER_UP = 0, 6
 IFLA_PROP_LIST, IFLA_ALT_IFNAME = 52, 53
 INFO_KIND, INFO_SLAVE_DATA, BRPORT_STATE, BRPORT_ISOLATED = 1, 5, 1, 33
+WATCHED = ("veth", "bridge")
+"""Kinds of links whose carrier comes and goes."""
 PORT_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_TABLE = 1, 4, 5, 6, 15
@@ -58,14 +61,15 @@ def _u32(value: bytes) -> int:
 def link(at: int, netns: str, body: bytes, peer_of: PeerOf) -> ev.LinkSet:
     """RTM_NEWLINK of any family but AF_BRIDGE.
 
-    A carrier counts when the interface can send: with a new one it drops what it is given (the
-    queueing discipline "noop") until the kernel's work queue has come round to it
-    (linkwatch_do_dev and dev_activate, net/core/link_watch.c and net/sched/sch_generic.c).
+    A carrier counts when the interface can send: it drops what it is given until the kernel's
+    work queue has come round to its new carrier (linkwatch_do_dev in net/core/link_watch.c calls
+    dev_activate), which is also what makes its operational state UP. Kinds without such work stay
+    UNKNOWN (Documentation/networking/operstates.rst).
     """
     _, _, index, flags, _ = struct.unpack_from("=BxHiII", body)
     name = kind = mac = ""
     mtu = 0
-    is_ready = True
+    operational = IF_OPER_UP
     master = lower = nsid = None
     state: str | None = None
     isolated = False
@@ -77,8 +81,8 @@ def link(at: int, netns: str, body: bytes, peer_of: PeerOf) -> ev.LinkSet:
             mac = mac_text(value)
         elif what == IFLA_MTU:
             mtu = _u32(value)
-        elif what == IFLA_QDISC:
-            is_ready = value != b"noop\0"
+        elif what == IFLA_OPERSTATE:
+            operational = value[0]
         elif what == IFLA_MASTER:
             master = _u32(value)
         elif what == IFLA_LINK:
@@ -97,6 +101,7 @@ def link(at: int, netns: str, body: bytes, peer_of: PeerOf) -> ev.LinkSet:
                     kind = part.rstrip(b"\0").decode()
                 elif k == INFO_SLAVE_DATA and master is not None:
                     state, isolated = _port(part)
+    is_ready = operational == IF_OPER_UP or (operational == IF_OPER_UNKNOWN and kind not in WATCHED)
     peer = peer_of(netns, index, nsid, lower) if kind == "veth" and lower else None
     return ev.LinkSet(
         at=at,

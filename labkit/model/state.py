@@ -264,6 +264,13 @@ class State:
         space = self.namespaces.get(netns)
         return space.links.get(index) if space else None
 
+    def passes_frames(self, link: ev.LinkSet) -> bool:
+        """Whether an interface can send; a bridge's port, whether the bridge can, too."""
+        if not link.has_carrier or link.port_state == "disabled":
+            return False
+        bridge = self.link(link.netns, link.master) if link.master is not None else None
+        return bridge is None or bridge.has_carrier or link.port_state != "forwarding"
+
     def peer(self, link: ev.LinkSet) -> str | None:
         """``"host:interface"`` of a veth's other end, or None."""
         if link.peer_netns is None or link.peer_index is None:
