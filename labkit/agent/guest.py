@@ -25,7 +25,7 @@ FIRST = ("ipv6", "bridge", "veth")
 """What every lab needs, and IPv6 before it can be switched off."""
 LEGACY, NFT = "/usr/sbin/xtables-legacy-multi", "/usr/sbin/xtables-nft-multi"
 """Debian's iptables in two kinds: its small Linux has no nf_tables for IPv4, but the older kind."""
-ASKED = 8
+ASKED = 16
 """Times that the machine is asked for its time."""
 HOME = "/dev/uml"  # not below /run, which the agent makes its own
 LOADER = f"{HOME}/modprobe"

@@ -177,6 +177,7 @@ def test_modules_load_by_themselves(lab: Lab):
         assert "MASQUERADE" in h.run("iptables -w -t nat -S").stdout
 
 
+@pytest.mark.alone  # it is as wrong as a question takes on a busy machine
 def test_its_clock_is_the_machines(lab: Lab):
     """Journeys are cut by the machine's time: nothing happens before it was asked for."""
     slack = 3_000_000  # nanoseconds; without being set it is 7 ms behind
