@@ -199,9 +199,14 @@ def test_jobs_run_on_and_stop(lab: Lab):
     assert job.exit_code == -signal.SIGTERM
 
 
+TIMERS: list[threading.Timer] = []
+"""Kept: an interrupt that meets Python while it lets go of an ended thread is lost."""
+
+
 def interrupt_in(seconds: float) -> None:
     """What Jupyter's stop button sends."""
-    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+    TIMERS.append(threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)))
+    TIMERS[-1].start()
 
 
 def test_interrupting_a_ping(scene: Scene):
