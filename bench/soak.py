@@ -74,7 +74,7 @@ def rest(lab: AnyLab, seconds: float = 60) -> None:
 
 
 def steady(lab: AnyLab, seconds: float, samples: int) -> list[dict[str, float]]:
-    """Traffic all the time: ten streams of pings, commands, jobs that come and go."""
+    """Traffic all the time: ten streams of 20 pings a second; each second a job and commands."""
     pids = {"agent": agent_of(lab), "kernel": os.getpid()}
     streams = [lab.hosts[i].start(f"ping -q -i 0.05 172.17.1.{i + 2}") for i in range(0, 20, 2)]
     rows = []
@@ -85,6 +85,7 @@ def steady(lab: AnyLab, seconds: float, samples: int) -> list[dict[str, float]]:
             job = lab.hosts[2].start("sleep 0.1")
             lab.hosts[3].run("ip neigh flush all; echo")
             job.stop()
+            time.sleep(1)
         log = lab.recording
         row: dict[str, float] = {"at": time.monotonic() - began, "events": len(log)}
         row["forgotten"] = log.forgotten

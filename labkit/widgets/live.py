@@ -21,7 +21,7 @@ from labkit.widgets.replay import Replay
 
 PAUSE = 0.05
 """Seconds between two updates: 20 a second is what a browser takes without losing any."""
-SHARE = 4
+SHARE = 3
 """A view that takes long to compute rests this many times as long, so that a lab goes on."""
 BANDWIDTH = 500_000
 """Bytes a second that all views of a kernel send together. Jupyter's server drops messages over
