@@ -41,11 +41,11 @@ lint: setup-test
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 
-# Labs on one machine share its processors and the kernel's queues of frames: what looks at single frames
-# runs one by one. By hand, all but those marked "alone" may run side by side (pytest -n 3 -m "not alone").
+# Labs on one machine share its processors and the kernel's queues of frames: what floods it, counts on its
+# time or lists all labs runs by itself.
 test: lint
-	@$(PYTHON) -m pytest -n 3 --dist worksteal tests/unit
-	@$(PYTHON) -m pytest tests/kernel
+	@$(PYTHON) -m pytest -n 3 --dist worksteal -m "not alone" tests/unit tests/kernel
+	@$(PYTHON) -m pytest -m alone tests/kernel
 	@$(PYTHON) -m pytest tests/notebooks tests/browser tests/chaos
 
 test-unit test-kernel test-notebooks test-browser test-chaos: setup-test
