@@ -71,7 +71,8 @@ STUDENTS ?= 30
 class: setup-test
 	@$(PYTHON) -m bench.classroom $(STUDENTS)
 
-# Ten of them in JupyterHub, which is installed beside VENV. Needs root and npm.
+# Ten of them in JupyterHub, which is installed beside VENV, and the pod of the example for Kubernetes. Needs root
+# and npm.
 hub: setup-test
 	@tests/hub/run "$(VENV)" $(ARGS)
 
