@@ -46,7 +46,8 @@ lint: setup-test
 test: lint
 	@$(PYTHON) -m pytest -n 3 --dist worksteal -m "not alone" tests/unit tests/kernel
 	@$(PYTHON) -m pytest -m alone tests/kernel
-	@$(PYTHON) -m pytest tests/notebooks tests/browser tests/chaos
+	@$(PYTHON) -m pytest -n 2 --dist loadfile tests/browser
+	@$(PYTHON) -m pytest tests/notebooks tests/chaos
 
 test-unit test-kernel test-notebooks test-browser test-chaos: setup-test
 	@$(PYTHON) -m pytest tests/$(@:test-%=%)
