@@ -134,7 +134,7 @@ def expects(
     return Row(what=what, expected=str(expected), observed=str(observed), ok=met, source=source)
 
 
-def judge(name: str, rows: Iterator[Row], *, asks: str = "", note: str = "") -> Verdict:
+def judge(name: str, rows: Iterator[Row], *, asks: str = "") -> Verdict:
     """The verdict of a check: its rows, and what stopped it, if something did.
 
     What is missing is "not yet". Any other exception is "could not tell", never a pass.
@@ -152,7 +152,7 @@ def judge(name: str, rows: Iterator[Row], *, asks: str = "", note: str = "") -> 
         kept.append(
             Row(what=asks or name, expected="a probe that works", observed=words_of(error), ok=None)
         )
-    return Verdict(name=name, rows=tuple(kept), asks=asks, note=note)
+    return Verdict(name=name, rows=tuple(kept), asks=asks)
 
 
 def words_of(error: Exception) -> str:
@@ -166,9 +166,13 @@ def words_of(error: Exception) -> str:
 
 def newest_lab() -> Lab:
     """The lab that was made last in this notebook and is still open. Raises LabkitError."""
-    for lab in reversed(_open.values()):
-        if not lab._connection.closed:
-            return lab
+    for lab in open_labs():
+        return lab
     raise LabkitError(
         "There is no lab yet, or it has ended.", hint="Run the cell with Lab(…) first."
     )
+
+
+def open_labs() -> list[Lab]:
+    """The labs of this notebook that have not ended, the one made last first."""
+    return [lab for lab in reversed(_open.values()) if not lab._connection.closed]

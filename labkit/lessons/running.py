@@ -44,7 +44,8 @@ class _Process(msgspec.Struct, frozen=True, kw_only=True):
 
 def running_labs(proc: Path = PROC) -> list[RunningLab]:
     """The labs of this user, the one made last first."""
-    processes = {one.pid: one for one in map(_read, _pids(proc)) if one is not None}
+    paths = [path for path in proc.iterdir() if path.name.isdecimal()]
+    processes = {one.pid: one for one in map(_read, paths) if one is not None}
     labs = []
     for outermost in processes.values():
         if outermost.parent in processes:
@@ -64,10 +65,6 @@ def running_labs(proc: Path = PROC) -> list[RunningLab]:
             )
         )
     return sorted(labs, key=lambda lab: (-lab.started, -lab.kernel))
-
-
-def _pids(proc: Path) -> list[Path]:
-    return [path for path in proc.iterdir() if path.name.isdecimal()]
 
 
 def _read(process: Path) -> _Process | None:
