@@ -64,17 +64,27 @@ class Look:
                 return bridge
         raise Missing(f"the lab has no bridge {name!r}")
 
+    def addresses(self, name: str) -> list[str]:
+        """The addresses of a host's interfaces, lo left out. Raises Missing."""
+        own = [one for one in self.host(name).interfaces if one.name != "lo"]
+        return [address.split("/")[0] for one in own for address in one.addresses]
+
     def state(self) -> State:
         """The tables, when all that has happened so far has been told."""
         return self.recording.state() if self._lab is None else self._lab._state(None)
 
-    def events(self, *kinds: type[E]) -> Iterator[E]:
-        """The events of those kinds since `since`, in order."""
+    def numbered(self, *kinds: type[E]) -> Iterator[tuple[int, E]]:
+        """The events of those kinds since `since`, in order, with their numbers in the log."""
         if self._lab is not None:
             self._lab._state(None)
-        for _, event in self.recording.since(self.since)[1]:
+        first, rows = self.recording.since(self.since)
+        for number, (_, event) in enumerate(rows, first):
             if isinstance(event, kinds):
-                yield event
+                yield number, event
+
+    def events(self, *kinds: type[E]) -> Iterator[E]:
+        """The events of those kinds since `since`, in order."""
+        return (event for _, event in self.numbered(*kinds))
 
     def history(self) -> Iterator[tuple[ev.Event, State]]:
         """Every event with the state that it led to (one state, changed in place)."""
@@ -132,6 +142,18 @@ def expects(
     """A row of a verdict; met when both are equal, unless `ok` says otherwise."""
     met = expected == observed if ok is None else ok
     return Row(what=what, expected=str(expected), observed=str(observed), ok=met, source=source)
+
+
+def reaches(look: Look, name: str, address: str, *, how: str = "") -> Row:
+    """A row: that a host's ping to an address is answered."""
+    ok = look.ping(look.host(name), address)
+    return expects(
+        f"{name} reaches {address}{how}",
+        "an answered ping",
+        "answered" if ok else "no answer",
+        ok=ok,
+        source=f"ping in {name}",
+    )
 
 
 def judge(name: str, rows: Iterator[Row], *, asks: str = "") -> Verdict:

@@ -166,11 +166,14 @@ def _drops(text: str) -> list[str]:
     ]
 
 
+RULES = {"the machine": "iptables -S", "fresh": f"{INSIDE} iptables -S"}
+
+
 def rule_hints(look: Look) -> tuple[str, str, str]:
     _fresh(look)
     rules = {
         where: [r for r in look.run(look.lab.machine, command)[1].splitlines() if r[:2] == "-A"]
-        for where, command in (("the machine", "iptables -S"), ("fresh", f"{INSIDE} iptables -S"))
+        for where, command in RULES.items()
     }
     told = "; ".join(f"{where}: {listed(found)}" for where, found in rules.items())
     return (
@@ -188,11 +191,8 @@ def rule_hints(look: Look) -> tuple[str, str, str]:
 )
 def own_rule(look: Look) -> Iterator[Row]:
     _fresh(look)
-    for where, command, wanted in (
-        ("fresh", f"{INSIDE} iptables -S", True),
-        ("the machine", "iptables -S", False),
-    ):
-        _, text = look.run(look.lab.machine, command)
+    for where, wanted in (("fresh", True), ("the machine", False)):
+        _, text = look.run(look.lab.machine, RULES[where])
         found = _drops(text)
         yield expects(
             f"{where} has a rule that stops TCP to port 80",

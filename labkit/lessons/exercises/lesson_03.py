@@ -41,7 +41,7 @@ def _owner(look: Look, mac: str) -> str | None:
     several=True,
 )
 def learned_whom(look: Look) -> Seen | None:
-    if not list(conversations(look, "h1", ADDRESSES["h2"])):
+    if not conversations(look, "h1", ADDRESSES["h2"]):
         return None
     rows = _learned(look, "sw1")
     owners = {_owner(look, row.mac) for row in rows}
@@ -63,7 +63,7 @@ def after_move(look: Look) -> Seen | None:
     sent = [s for s in sights(look, host="h1", protocol="ICMP") if s.is_sent]
     if not sent:
         return None
-    done = list(conversations(look, "h1", ADDRESSES["h2"]))
+    done = conversations(look, "h1", ADDRESSES["h2"])
     if done:
         return Seen((YES,), (f"frame #{done[-1][1].number} is the answer",))
     return Seen((NO,), (f"frame #{sent[-1].number} was never answered",))
@@ -90,7 +90,7 @@ def silent_host(look: Look) -> Seen | None:
     ("nothing", "the request alone", "the request and the reply"),
 )
 def hub_hears(look: Look) -> Seen | None:
-    if not list(conversations(look, "a", "10.4.0.2")):
+    if not conversations(look, "a", "10.4.0.2"):
         return None
     got = sights(look, host="c", protocol="ICMP")
     kinds = {sight.packet.operation for sight in got}

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from labkit.lessons.exercise import exercise
-from labkit.lessons.look import Look, Missing, expects
+from labkit.lessons.look import Look, Missing, expects, reaches
 from labkit.lessons.predict import Seen, prediction
 from labkit.lessons.seen import sights
 from labkit.lessons.verdict import Row, listed
@@ -61,17 +61,6 @@ def filtered(look: Look) -> Seen | None:
 # Exercises
 
 
-def _reaches(look: Look, name: str, address: str) -> Row:
-    ok = look.ping(look.host(name), address)
-    return expects(
-        f"{name} reaches {address}",
-        "an answered ping",
-        "answered" if ok else "no answer",
-        ok=ok,
-        source=f"ping in {name}",
-    )
-
-
 def _others(look: Look) -> list[str]:
     return [host.name for host in look.lab.hosts if host.name not in ("nginx-1", "nginx-2")]
 
@@ -108,13 +97,7 @@ def third_container(look: Look) -> Iterator[Row]:
         ok=bool(plugged),
         source="docker0.ports",
     )
-    addresses = [
-        address.split("/")[0]
-        for name in plugged
-        for interface in look.host(name).interfaces
-        if interface.name != "lo"
-        for address in interface.addresses
-    ]
+    addresses = [address for name in plugged for address in look.addresses(name)]
     inside = [a for a in addresses if ipaddress.ip_address(a) in NETWORK]
     yield expects(
         "it has an address of docker0's network",
@@ -124,7 +107,7 @@ def third_container(look: Look) -> Iterator[Row]:
         source="its interfaces",
     )
     for address in inside[:1]:
-        yield _reaches(look, "nginx-1", address)
+        yield reaches(look, "nginx-1", address)
 
 
 def mend_hints(look: Look) -> tuple[str, str, str]:
@@ -150,7 +133,7 @@ def mend_filter(look: Look) -> Iterator[Row]:
         raise Missing("iptables does not answer in the machine")
     policy = text.split("\n")[0].strip()
     yield expects("FORWARD's policy", "-P FORWARD DROP", policy, source="iptables -S FORWARD")
-    yield _reaches(look, "nginx-1", SECOND)
+    yield reaches(look, "nginx-1", SECOND)
 
 
 def web_hints(look: Look) -> tuple[str, str, str]:

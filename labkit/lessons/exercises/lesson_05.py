@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+from labkit.journey.packets import decode
 from labkit.lessons.exercise import exercise
 from labkit.lessons.look import Look, Missing, expects
 from labkit.lessons.predict import Seen, prediction
@@ -17,17 +18,7 @@ FIRST, SECOND, THIRD = "172.17.0.2", "172.17.0.3", "172.17.0.4"
 NETWORK = ipaddress.ip_network("172.17.0.0/16")
 HOSTS = ("nginx-1", "nginx-2", "nginx-3", "the machine")
 NAMES = {MACHINE: "the machine"}
-
-
-def _questions(look: Look, asker: str, address: str) -> list[Sight]:
-    """The broadcast questions of a host for an address, and every copy of them."""
-    return [
-        sight
-        for sight in sights(look, protocol="ARP")
-        if sight.packet.operation == "who-has"
-        and sight.packet.is_broadcast
-        and (sight.packet.source, sight.packet.target) == (asker, address)
-    ]
+COUNTS = ("none", "one", "two", "three")
 
 
 def _numbers(found: list[Sight]) -> tuple[str, ...]:
@@ -42,7 +33,15 @@ def _numbers(found: list[Sight]) -> tuple[str, ...]:
     several=True,
 )
 def who_hears(look: Look) -> Seen | None:
-    copies = [s for s in _questions(look, FIRST, SECOND) if s.host and not s.is_sent]
+    copies = [
+        sight
+        for sight in sights(look, protocol="ARP")
+        if sight.packet.operation == "who-has"
+        and sight.packet.is_broadcast
+        and (sight.packet.source, sight.packet.target) == (FIRST, SECOND)
+        and sight.host
+        and not sight.is_sent
+    ]
     heard = {NAMES.get(s.host, s.host) for s in copies}
     return Seen(tuple(name for name in HOSTS if name in heard), _numbers(copies)) if heard else None
 
@@ -54,7 +53,7 @@ def who_hears(look: Look) -> Seen | None:
     several=True,
 )
 def who_notes(look: Look) -> Seen | None:
-    if not list(conversations(look, "nginx-1", SECOND)):
+    if not conversations(look, "nginx-1", SECOND):
         return None
     rows = [row for row in look.events(ev.NeighbourSet) if row.mac]
     noted = {NAMES.get(row.netns, row.netns) for row in rows}
@@ -65,14 +64,14 @@ def who_notes(look: Look) -> Seen | None:
 @prediction(
     "second-ping",
     "nginx-1 pings nginx-2 again, at once. How many frames will leave its eth0 this time?",
-    ("none", "one", "two", "three"),
+    COUNTS,
 )
 def second_ping(look: Look) -> Seen | None:
-    if not list(conversations(look, "nginx-1", SECOND)):
+    if not conversations(look, "nginx-1", SECOND):
         return None
     sent = [s for s in sights(look, host="nginx-1") if s.is_sent]
-    words = ("none", "one", "two", "three")
-    return Seen((words[len(sent)] if len(sent) < len(words) else str(len(sent)),), _numbers(sent))
+    count = COUNTS[len(sent)] if len(sent) < len(COUNTS) else str(len(sent))
+    return Seen((count,), _numbers(sent))
 
 
 @prediction(
@@ -82,7 +81,7 @@ def second_ping(look: Look) -> Seen | None:
     ("nothing", "the request alone", "the reply alone", "the request and the reply"),
 )
 def bystander(look: Look) -> Seen | None:
-    if not list(conversations(look, "nginx-1", SECOND)):
+    if not conversations(look, "nginx-1", SECOND):
         return None
     got = sights(look, host="nginx-3", protocol="ICMP")
     kinds = {sight.packet.operation for sight in got}
@@ -123,25 +122,18 @@ def five_seconds(look: Look) -> Seen | None:
 
 def _learned_unasked(look: Look) -> tuple[int | None, int | None]:
     """The number of the event by which nginx-3 noted nginx-1, and of its own question before."""
-    look.state()
     asked = None
-    first, rows = look.recording.since(0)
-    for number, (_, event) in enumerate(rows, first):
+    for number, event in look.numbered(ev.NeighbourSet, ev.Frame):
         if isinstance(event, ev.NeighbourSet) and event.netns == "nginx-3":
             if event.address == FIRST and event.mac:
                 return number, asked
             if event.address == FIRST:
                 asked = number
         elif isinstance(event, ev.Frame) and event.netns == "nginx-3" and event.is_outgoing:
-            asked = number if _asks_for(event, FIRST) else asked
+            packet = decode(event.data)
+            if (packet.operation, packet.target) == ("who-has", FIRST):
+                asked = number
     return None, asked
-
-
-def _asks_for(frame: ev.Frame, address: str) -> bool:
-    from labkit.journey.packets import decode
-
-    packet = decode(frame.data)
-    return (packet.protocol, packet.operation, packet.target) == ("ARP", "who-has", address)
 
 
 def unasked_hints(look: Look) -> tuple[str, str, str]:
@@ -296,14 +288,9 @@ def silent(look: Look) -> Iterator[Row]:
             f"{row.mac} {row.state}" if row else "no row",
             source=f"{name}'s neighbour table",
         )
-    first, rows = look.recording.since(0)
-    told = [
-        number
-        for number, (_, event) in enumerate(rows, first)
-        if isinstance(event, ev.NeighbourSet) and event.state == "PERMANENT"
-    ]
+    told = [n for n, row in look.numbered(ev.NeighbourSet) if row.state == "PERMANENT"]
     since = Look(look.lab, told[-1]) if told else None
-    done = list(conversations(since, "nginx-1", SECOND)) if since else []
+    done = conversations(since, "nginx-1", SECOND) if since else []
     yield expects(
         "a ping since then was answered",
         "an echo request of nginx-1, and its reply",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from labkit.journey.packets import decode
 from labkit.lessons.exercise import exercise
-from labkit.lessons.look import Look, Missing, expects
+from labkit.lessons.look import Look, Missing, expects, reaches
 from labkit.lessons.predict import Seen, prediction
 from labkit.lessons.seen import conversations, sights
 from labkit.lessons.verdict import Row, listed
@@ -24,30 +24,22 @@ def _asked(look: Look) -> bool:
     return any(s.is_sent and s.packet.target == ADDRESS for s in frames)
 
 
-def _answered(look: Look) -> Seen | None:
-    done = list(conversations(look, "nginx-1", ADDRESS))
-    if done:
-        return Seen((YES,), (f"frames #{done[-1][0].number} and #{done[-1][1].number} of the log",))
-    return Seen((NO,), ("no reply was captured at nginx-1's eth0",)) if _asked(look) else None
-
-
 @prediction(
     "port-warm",
     "eth0 is only a port now. nginx-1 pings 10.6.0.1, the address that is still on eth0. "
     "Will there be an answer?",
     (YES, NO),
 )
-def port_warm(look: Look) -> Seen | None:
-    return _answered(look)
-
-
 @prediction(
     "port-cold",
     "The same ping, after both sides have forgotten each other's MAC address. Will it be answered?",
     (YES, NO),
 )
-def port_cold(look: Look) -> Seen | None:
-    return _answered(look)
+def answered(look: Look) -> Seen | None:
+    done = conversations(look, "nginx-1", ADDRESS)
+    if done:
+        return Seen((YES,), (f"frames #{done[-1][0].number} and #{done[-1][1].number} of the log",))
+    return Seen((NO,), ("no reply was captured at nginx-1's eth0",)) if _asked(look) else None
 
 
 @prediction(
@@ -59,17 +51,15 @@ def where_in(look: Look) -> Seen | None:
     if not _asked(look):
         return None
     rows = [e for e in look.events(ev.NeighbourSet) if e.netns == MACHINE and e.mac]
-    state = look.state()
-    names = {state.space(MACHINE).name_of(row.index) for row in rows}
+    space = look.state().space(MACHINE)
     got = [
         sight
         for sight in sights(look, host=MACHINE)
         if not sight.is_sent and sight.packet.target == ADDRESS
     ]
-    names |= {state.space(MACHINE).name_of(sight.frame.index) for sight in got}
-    evidence = tuple(
-        f"frame #{s.number} at {state.space(MACHINE).name_of(s.frame.index)}" for s in got
-    )
+    indexes = {row.index for row in rows} | {sight.frame.index for sight in got}
+    names = {space.name_of(index) for index in indexes}
+    evidence = tuple(f"frame #{s.number} at {space.name_of(s.frame.index)}" for s in got)
     return Seen(tuple(n for n in ("eth0", "docker0") if n in names), evidence[:4])
 
 
@@ -85,24 +75,16 @@ def _interface(look: Look, name: str) -> Interface:
 
 def _holder(look: Look) -> str:
     """Which of the machine's interfaces has the address."""
-    holders = [
+    return listed(
         one.name
         for one in look.lab.machine.interfaces
         if any(a.split("/")[0] == ADDRESS for a in one.addresses)
-    ]
-    return listed(holders)
+    )
 
 
 def _reached(look: Look) -> Row:
     look.run(look.host("nginx-1"), "ip", "neigh", "flush", "dev", "eth0")
-    ok = look.ping(look.host("nginx-1"), ADDRESS)
-    return expects(
-        f"nginx-1 reaches {ADDRESS}, from a cold start",
-        "an answered ping",
-        "answered" if ok else "no answer",
-        ok=ok,
-        source="ping in nginx-1",
-    )
+    return reaches(look, "nginx-1", ADDRESS, how=", from a cold start")
 
 
 def move_hints(look: Look) -> tuple[str, str, str]:
