@@ -17,7 +17,9 @@ from labkit.hosts import Host
 from labkit.lab import Lab, _open
 from labkit.lessons.verdict import Row, Verdict
 from labkit.model import events as ev
+from labkit.model.operations import MACHINE
 from labkit.model.state import State
+from labkit.model.values import Interface
 from labkit.recording import Recording
 from labkit.wiring import Bridge
 
@@ -63,6 +65,14 @@ class Look:
             if bridge.name == name:
                 return bridge
         raise Missing(f"the lab has no bridge {name!r}")
+
+    def interface(self, name: str, which: str = "eth0") -> Interface:
+        """An interface of a host. Raises Missing."""
+        for interface in self.host(name).interfaces:
+            if interface.name == which:
+                return interface
+        who = "the machine" if name == MACHINE else name
+        raise Missing(f"{who} has no interface {which!r} any more")
 
     def addresses(self, name: str) -> list[str]:
         """The addresses of a host's interfaces, lo left out. Raises Missing."""

@@ -79,22 +79,19 @@ def find_host(where: str, names: Mapping[str, Any]) -> Host:
 
     The lab made last counts first; ``lab/host`` names one. Raises LabkitError.
     """
-    held = names.get(where)
-    labs = open_labs()
     lab_name, slash, name = where.rpartition("/")
-    for lab in labs:
-        if slash and lab.name != lab_name:
-            continue
+    for lab in open_labs():
         for host in (lab.machine, *lab.hosts):
-            if host.name == name:
+            if host.name == name and (not slash or lab.name == lab_name):
                 return host
+    held = names.get(where)
     if isinstance(held, Host):
         return held
-    if not labs:
+    known = host_names()
+    if not known:
         raise LabkitError("There is no lab yet.", hint="Run the cell with Lab(…) first.")
-    known = ", ".join(host_names())
     asked = f"There is no host {where!r}." if where else "Which host?"
-    raise LabkitError(asked, hint=f"The hosts are: {known}.")
+    raise LabkitError(asked, hint=f"The hosts are: {', '.join(known)}.")
 
 
 def host_names() -> list[str]:

@@ -36,23 +36,14 @@ def read() -> dict[str, dict[str, Any]]:
 
 
 def note(name: str, **facts: Any) -> str:
-    """Keeps facts about an exercise; "" or, where they cannot be kept, why.
-
-    A pass once noted keeps its time.
-    """
-
-    def change(entries: dict[str, dict[str, Any]]) -> None:
-        entry = entries.setdefault(name, {})
-        entry |= {key: value for key, value in facts.items() if key != "passed"}
-        if "passed" in facts:
-            entry.setdefault("passed", facts["passed"])
-
-    return _update(change)
+    """Keeps facts about an exercise; "" or, where they cannot be kept, why."""
+    return _update(lambda entries: entries.setdefault(name, {}).update(facts))
 
 
 def passed(name: str) -> str:
-    """Notes that an exercise was passed, now."""
-    return note(name, passed=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+    """Notes that an exercise was passed, now; a pass once noted keeps its time."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return _update(lambda entries: entries.setdefault(name, {}).setdefault("passed", now))
 
 
 class Progress:
@@ -164,7 +155,7 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _update(change: Callable[[dict[str, dict[str, Any]]], None]) -> str:
+def _update(change: Callable[[dict[str, dict[str, Any]]], object]) -> str:
     file = path()
     try:
         with _alone(file.parent):

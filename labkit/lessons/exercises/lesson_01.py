@@ -67,37 +67,30 @@ def whose_stack(look: Look) -> Seen:
     return Seen(same, tuple(f"{name}: {number}" for name, number in numbers.items()))
 
 
-FREE = (
-    "TCP port 80 at 127.0.0.1 alone",
-    "TCP port 8080",
-    "UDP port 80",
-    "TCP port 80 in nginx-1",
-)
+FREE = {
+    "TCP port 80 at 127.0.0.1 alone": (MACHINE, "tcp", ("127.0.0.1",), "80"),
+    "TCP port 8080": (MACHINE, "tcp", EVERY, "8080"),
+    "UDP port 80": (MACHINE, "udp", EVERY, "80"),
+    "TCP port 80 in nginx-1": ("nginx-1", "tcp", EVERY, "80"),
+}
+"""What may still be free: the host, the protocol, the addresses and the port of each."""
 
 
 @prediction(
     "still-free",
     "web's nginx listens on TCP port 80 at 0.0.0.0. Which of these can be opened besides?",
-    FREE,
+    tuple(FREE),
     several=True,
 )
 def still_free(look: Look) -> Seen:
-    wanted = [
-        (MACHINE, "tcp", ("127.0.0.1",), "80"),
-        (MACHINE, "tcp", EVERY, "8080"),
-        (MACHINE, "udp", EVERY, "80"),
-        ("nginx-1", "tcp", EVERY, "80"),
-    ]
-    chosen, evidence = [], []
-    for choice, (name, protocol, addresses, port) in zip(FREE, wanted, strict=True):
+    opened: dict[str, str] = {}
+    for choice, (name, protocol, addresses, port) in FREE.items():
         for one in _listeners(look, name):
             if (one.protocol, one.port) == (protocol, port) and one.address in addresses:
-                chosen.append(choice)
-                evidence.append(f"{name}: {one}")
-                break
-    if not chosen:
+                opened.setdefault(choice, f"{name}: {one}")
+    if not opened:
         raise Missing("nobody listens besides web: run the experiment first")
-    return Seen(tuple(chosen), tuple(evidence))
+    return Seen(tuple(opened), tuple(opened.values()))
 
 
 FRESH = ("an interface", "an IP address", "a route", "a firewall rule", "a port that is taken")

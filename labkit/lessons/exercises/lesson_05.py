@@ -172,8 +172,7 @@ def unasked(look: Look) -> Iterator[Row]:
 def overheard_hints(look: Look) -> tuple[str, str, str]:
     rows = [row for row in look.bridge("docker0").fdb if row.kind == "learned"]
     known = {row.mac for row in rows}
-    target = next(i.mac for i in look.host("nginx-2").interfaces if i.name == "eth0")
-    among = "is" if target in known else "is not"
+    among = "is" if look.interface("nginx-2").mac in known else "is not"
     return (
         f"docker0 has learned {len(rows)} rows now, and nginx-2 {among} among them. When does a "
         "switch send a frame for one host to others as well?",
@@ -243,7 +242,7 @@ def faraway(look: Look) -> Iterator[Row]:
     if not sent:
         raise Missing("nginx-1 has sent no such packet yet")
     bridge = look.bridge("docker0")
-    mac = next(i.mac for i in look.lab.machine.interfaces if i.name == bridge.interface)
+    mac = look.interface(MACHINE, bridge.interface).mac
     last = sent[-1]
     yield expects(
         "the IP packet is for a far-away address",
@@ -276,10 +275,7 @@ def silent_hints(look: Look) -> tuple[str, str, str]:
     hints=silent_hints,
 )
 def silent(look: Look) -> Iterator[Row]:
-    macs = {
-        name: next(i.mac for i in look.host(name).interfaces if i.name == "eth0")
-        for name in ("nginx-1", "nginx-2")
-    }
+    macs = {name: look.interface(name).mac for name in ("nginx-1", "nginx-2")}
     for name, other, address in (("nginx-1", "nginx-2", SECOND), ("nginx-2", "nginx-1", FIRST)):
         row = next((r for r in look.host(name).neighbours if r.address == address), None)
         yield expects(

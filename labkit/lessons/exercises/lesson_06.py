@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 from labkit.journey.packets import decode
 from labkit.lessons.exercise import exercise
-from labkit.lessons.look import Look, Missing, expects, reaches
+from labkit.lessons.look import Look, expects, reaches
 from labkit.lessons.predict import Seen, prediction
 from labkit.lessons.seen import conversations, sights
 from labkit.lessons.verdict import Row, listed
 from labkit.model import events as ev
 from labkit.model.operations import MACHINE
-from labkit.model.values import Interface
 
 ADDRESS = "10.6.0.1"
 YES, NO = "yes, it is answered", "no, it is not answered"
@@ -66,13 +65,6 @@ def where_in(look: Look) -> Seen | None:
 # Exercises
 
 
-def _interface(look: Look, name: str) -> Interface:
-    for interface in look.lab.machine.interfaces:
-        if interface.name == name:
-            return interface
-    raise Missing(f"the machine has no interface {name!r} any more")
-
-
 def _holder(look: Look) -> str:
     """Which of the machine's interfaces has the address."""
     return listed(
@@ -103,14 +95,14 @@ def move_hints(look: Look) -> tuple[str, str, str]:
     hints=move_hints,
 )
 def as_a_port(look: Look) -> Iterator[Row]:
-    port = _interface(look, "eth0")
+    port = look.interface(MACHINE)
     yield expects("eth0 is a port of docker0", "docker0", port.bridge or "no bridge")
     yield expects(f"{ADDRESS} is where the stack receives", "docker0", _holder(look))
     yield _reached(look)
 
 
 def free_hints(look: Look) -> tuple[str, str, str]:
-    port = _interface(look, "eth0")
+    port = look.interface(MACHINE)
     return (
         f"eth0 is {'a port of ' + port.bridge if port.bridge else 'no port'} now, and {ADDRESS} is "
         f"on {_holder(look)}.",
@@ -125,14 +117,14 @@ def free_hints(look: Look) -> tuple[str, str, str]:
     hints=free_hints,
 )
 def as_a_host(look: Look) -> Iterator[Row]:
-    port = _interface(look, "eth0")
+    port = look.interface(MACHINE)
     yield expects("eth0 is a port of", "no bridge", port.bridge or "no bridge")
     yield expects(f"{ADDRESS} is on", "eth0", _holder(look))
     yield _reached(look)
 
 
 def talks_hints(look: Look) -> tuple[str, str, str]:
-    port = _interface(look, "eth0")
+    port = look.interface(MACHINE)
     return (
         f"eth0 is {'a port of ' + port.bridge if port.bridge else 'no port'} now. What the stack "
         "itself sends out of it carries eth0's own MAC address as its source.",
@@ -147,7 +139,7 @@ def talks_hints(look: Look) -> tuple[str, str, str]:
     hints=talks_hints,
 )
 def still_talks(look: Look) -> Iterator[Row]:
-    mac = _interface(look, "eth0").mac
+    mac = look.interface(MACHINE).mac
     held = {a.split("/")[0] for h in look.lab.hosts for i in h.interfaces for a in i.addresses}
     found = None
     for event, state in look.history():

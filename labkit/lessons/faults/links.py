@@ -119,16 +119,8 @@ def wrong_subnet(s: Scene) -> Plan:
         host=host,
         table="ip address",
         shows=f"{wrong}/24 where the plan says {right}/24",
-        plant=[
-            f"ip address add {wrong}/24 dev eth0",
-            f"ip address del {right}/24 dev eth0",
-            f"ip route replace default via {s.router_near} dev eth0 onlink",
-        ],
-        mend=[
-            f"ip address add {right}/24 dev eth0",
-            f"ip address del {wrong}/24 dev eth0",
-            f"ip route replace default via {s.router_near}",
-        ],
+        plant=_renumber(s, f"{right}/24", f"{wrong}/24", " dev eth0 onlink"),
+        mend=_renumber(s, f"{wrong}/24", f"{right}/24"),
     )
 
 
@@ -143,16 +135,8 @@ def prefix_too_short(s: Scene) -> Plan:
         table="ip route",
         shows=f"a direct route for a /{length} that contains {s.at(s.server)}; `ip neigh` says "
         "FAILED",
-        plant=[
-            f"ip address add {right}/{length} dev eth0",
-            f"ip address del {right}/24 dev eth0",
-            f"ip route replace default via {s.router_near}",
-        ],
-        mend=[
-            f"ip address add {right}/24 dev eth0",
-            f"ip address del {right}/{length} dev eth0",
-            f"ip route replace default via {s.router_near}",
-        ],
+        plant=_renumber(s, f"{right}/24", f"{right}/{length}"),
+        mend=_renumber(s, f"{right}/{length}", f"{right}/24"),
     )
 
 
@@ -209,6 +193,15 @@ def router_addresses_swapped(s: Scene) -> Plan:
         plant=give(far, near),
         mend=give(near, far),
     )
+
+
+def _renumber(s: Scene, old: str, new: str, how: str = "") -> list[str]:
+    """Gives a client's eth0 another address. The default route goes with the old one: set anew."""
+    return [
+        f"ip address add {new} dev eth0",
+        f"ip address del {old} dev eth0",
+        f"ip route replace default via {s.router_near}{how}",
+    ]
 
 
 def _holders(look: Look, address: str) -> int:
