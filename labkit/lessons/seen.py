@@ -29,17 +29,26 @@ class Sight(msgspec.Struct, frozen=True):
         return self.frame.is_outgoing
 
 
-def sights(look: Look, *, host: str | None = None, protocol: str | None = None) -> list[Sight]:
-    """The frames since the time that counts, in the order of the kernel's clock."""
+def sights(
+    look: Look, *, host: str | None = None, sent: bool | None = None, **says: object
+) -> list[Sight]:
+    """The frames since the time that counts, in the order of the kernel's clock.
+
+    Given a host, its own; given `sent`, those that it sent, or else got. `says` are fields of
+    their packets with the values that these must have: ``protocol="ARP"``.
+    """
     frames = list(look.numbered(ev.Frame))
     state = look.recording.state()
     found = []
     for number, frame in frames:
-        packet = decode(frame.data)
-        if protocol is None or packet.protocol == protocol:
-            found.append(Sight(number, frame, packet, _host(state, frame)))
-    found.sort(key=lambda sight: sight.frame.at)
-    return [sight for sight in found if host is None or sight.host == host]
+        sight = Sight(number, frame, decode(frame.data), _host(state, frame))
+        if (
+            host in (None, sight.host)
+            and sent in (None, sight.is_sent)
+            and all(getattr(sight.packet, field) == value for field, value in says.items())
+        ):
+            found.append(sight)
+    return sorted(found, key=lambda sight: sight.frame.at)
 
 
 def _host(state: State, frame: ev.Frame) -> str:

@@ -99,9 +99,9 @@ def same_frame(look: Look) -> Seen | None:
 def _both_ends(look: Look) -> tuple[Sight, Sight] | None:
     """An echo request as nginx-1 sent it, and as nginx-2 got it."""
     for sent, _ in conversations(look, "nginx-1", TARGET):
-        for got in sights(look, host="nginx-2", protocol="ICMP"):
-            key = (got.packet.ident, got.packet.sequence, got.packet.operation)
-            if key == (sent.packet.ident, sent.packet.sequence, "echo-request"):
+        key = (sent.packet.ident, sent.packet.sequence)
+        for got in sights(look, host="nginx-2", operation="echo-request"):
+            if (got.packet.ident, got.packet.sequence) == key:
                 return sent, got
     return None
 

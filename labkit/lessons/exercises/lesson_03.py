@@ -60,7 +60,7 @@ YES, NO = "yes", "no"
     (YES, NO),
 )
 def after_move(look: Look) -> Seen | None:
-    sent = [s for s in sights(look, host="h1", protocol="ICMP") if s.is_sent]
+    sent = sights(look, host="h1", sent=True, protocol="ICMP")
     if not sent:
         return None
     done = conversations(look, "h1", ADDRESSES["h2"])
@@ -78,7 +78,7 @@ def after_move(look: Look) -> Seen | None:
 def silent_host(look: Look) -> Seen | None:
     if not any(host.name == "h5" for host in look.lab.hosts):
         return None
-    sent = [s for s in sights(look, host="h5") if s.is_sent]
+    sent = sights(look, host="h5", sent=True)
     words = tuple(s.packet.operation or s.packet.protocol for s in sent)
     rows = [row for row in _learned(look, "sw1") if _owner(look, row.mac) == "h5"]
     return Seen((YES if rows else NO,), words[:4])
@@ -152,12 +152,8 @@ def forgetful_hints(look: Look) -> tuple[str, str, str]:
 )
 def to_hub(look: Look) -> Iterator[Row]:
     look.host("h4")
-    found = [
-        s
-        for s in sights(look, host="h4", protocol="ICMP")
-        if (s.packet.source, s.packet.target) == (ADDRESSES["h3"], ADDRESSES["h1"])
-        and s.packet.operation == "echo-reply"
-    ]
+    source, target = ADDRESSES["h3"], ADDRESSES["h1"]
+    found = sights(look, host="h4", operation="echo-reply", source=source, target=target)
     yield expects(
         "h4's eth0 got an echo reply from h3 to h1",
         "such a frame",

@@ -41,7 +41,7 @@ def way_out(look: Look) -> Seen:
     several=True,
 )
 def filtered(look: Look) -> Seen | None:
-    if not any(s.is_sent for s in sights(look, host="nginx-1", protocol="ICMP")):
+    if not sights(look, host="nginx-1", sent=True, protocol="ICMP"):
         return None
     got = [
         (names[key], sight)
@@ -49,8 +49,8 @@ def filtered(look: Look) -> Seen | None:
             ("nginx-2", {"who-has": "the ARP question", "echo-request": "the echo request"}),
             ("nginx-1", {"is-at": "the ARP answer"}),
         )
-        for sight in sights(look, host=host)
-        if not sight.is_sent and (key := sight.packet.operation) in names
+        for sight in sights(look, host=host, sent=False)
+        if (key := sight.packet.operation) in names
     ]
     seen = {name for name, _ in got}
     order = ("the ARP question", "the ARP answer", "the echo request")
@@ -162,11 +162,8 @@ def second_web(look: Look) -> Iterator[Row]:
     )
     got = [
         sight
-        for sight in sights(look, host="nginx-1", protocol="TCP")
-        if not sight.is_sent
-        and sight.packet.source == SECOND
-        and (sight.packet.ports or (0, 0))[0] == 8080
-        and b"Hello from nginx-2" in sight.frame.data
+        for sight in sights(look, host="nginx-1", sent=False, protocol="TCP", source=SECOND)
+        if (sight.packet.ports or (0, 0))[0] == 8080 and b"Hello from nginx-2" in sight.frame.data
     ]
     yield expects(
         "nginx-1 got nginx-2's page from port 8080",

@@ -35,12 +35,8 @@ def _numbers(found: list[Sight]) -> tuple[str, ...]:
 def who_hears(look: Look) -> Seen | None:
     copies = [
         sight
-        for sight in sights(look, protocol="ARP")
-        if sight.packet.operation == "who-has"
-        and sight.packet.is_broadcast
-        and (sight.packet.source, sight.packet.target) == (FIRST, SECOND)
-        and sight.host
-        and not sight.is_sent
+        for sight in sights(look, sent=False, operation="who-has", source=FIRST, target=SECOND)
+        if sight.host and sight.packet.is_broadcast
     ]
     heard = {NAMES.get(s.host, s.host) for s in copies}
     return Seen(tuple(name for name in HOSTS if name in heard), _numbers(copies)) if heard else None
@@ -69,7 +65,7 @@ def who_notes(look: Look) -> Seen | None:
 def second_ping(look: Look) -> Seen | None:
     if not conversations(look, "nginx-1", SECOND):
         return None
-    sent = [s for s in sights(look, host="nginx-1") if s.is_sent]
+    sent = sights(look, host="nginx-1", sent=True)
     count = COUNTS[len(sent)] if len(sent) < len(COUNTS) else str(len(sent))
     return Seen((count,), _numbers(sent))
 
@@ -189,13 +185,9 @@ def overheard_hints(look: Look) -> tuple[str, str, str]:
 )
 def overheard(look: Look) -> Iterator[Row]:
     look.host("nginx-3")
-    found = [
-        sight
-        for sight in sights(look, host="nginx-3", protocol="ICMP")
-        if (sight.packet.source, sight.packet.target) == (SECOND, FIRST)
-        and sight.packet.operation == "echo-request"
-        and not sight.is_sent
-    ]
+    found = sights(
+        look, host="nginx-3", sent=False, operation="echo-request", source=SECOND, target=FIRST
+    )
     yield expects(
         "nginx-3's eth0 got a frame that is not for its MAC address",
         "an echo request from nginx-2 to nginx-1",
@@ -209,9 +201,8 @@ def _outside(look: Look) -> list[Sight]:
     """IP packets of nginx-1 for addresses that are not of docker0's network, as they left."""
     return [
         sight
-        for sight in sights(look, host="nginx-1")
-        if sight.is_sent
-        and sight.packet.ttl is not None
+        for sight in sights(look, host="nginx-1", sent=True)
+        if sight.packet.ttl is not None
         and ":" not in sight.packet.target
         and not sight.packet.is_broadcast
         and ipaddress.ip_address(sight.packet.target) not in NETWORK

@@ -19,8 +19,7 @@ YES, NO = "yes, it is answered", "no, it is not answered"
 
 def _asked(look: Look) -> bool:
     """Whether nginx-1 has pinged the machine's address since the lock, or tried to."""
-    frames = sights(look, host="nginx-1")
-    return any(s.is_sent and s.packet.target == ADDRESS for s in frames)
+    return bool(sights(look, host="nginx-1", sent=True, target=ADDRESS))
 
 
 @prediction(
@@ -51,11 +50,7 @@ def where_in(look: Look) -> Seen | None:
         return None
     rows = [e for e in look.events(ev.NeighbourSet) if e.netns == MACHINE and e.mac]
     space = look.state().space(MACHINE)
-    got = [
-        sight
-        for sight in sights(look, host=MACHINE)
-        if not sight.is_sent and sight.packet.target == ADDRESS
-    ]
+    got = sights(look, host=MACHINE, sent=False, target=ADDRESS)
     indexes = {row.index for row in rows} | {sight.frame.index for sight in got}
     names = {space.name_of(index) for index in indexes}
     evidence = tuple(f"frame #{s.number} at {space.name_of(s.frame.index)}" for s in got)
