@@ -62,15 +62,13 @@ class Replay(Launcher):
         return None
 
 
-def folders() -> list[Path]:
-    """Where recordings may be: beside the notebook, and beside the package's own notebooks."""
-    return [Path.cwd() / "recordings", PACKAGE / "notebooks" / "recordings"]
-
-
 def recorded() -> list[Path]:
-    """The recordings of lessons that there are, in order: of each name, the nearest."""
+    """The recordings of lessons that there are, in order.
+
+    Of each name, the one beside the notebook, else the one beside the package's own notebooks.
+    """
     found: dict[str, Path] = {}
-    for folder in folders():
+    for folder in (Path.cwd() / "recordings", PACKAGE / "notebooks" / "recordings"):
         for path in folder.glob(f"*{transcript.SUFFIX}"):
             found.setdefault(path.name, path)
     return [found[name] for name in sorted(found)]
@@ -200,7 +198,6 @@ class Replayed:
                 return
             self.closed = reason
             self._hold()
-            self._meanwhile.clear()
             self._tell(ev.Closed(at=time.time_ns(), reason=reason))
 
     def _gone(self) -> LabkitError:
@@ -242,10 +239,8 @@ class Replayed:
         runs: list[range] = []
         for place, exchange in enumerate(self._exchanges):
             if exchange.cell == cell != "":
-                if runs and runs[-1].stop == place:
-                    runs[-1] = range(runs[-1].start, place + 1)
-                else:
-                    runs.append(range(place, place + 1))
+                begins = runs.pop().start if runs and runs[-1].stop == place else place
+                runs.append(range(begins, place + 1))
         ahead = [run for run in runs if run.stop > self._played]
         return ahead[0] if ahead else runs[-1] if runs else range(0)
 

@@ -21,7 +21,6 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -145,7 +144,7 @@ def hint(name: str, *, lab: Lab | None = None) -> Words:
     lab = lab or newest_lab()
     if _judge(wanted, lab):
         return Words(title=name, text=f'It is done. check("{name}") says what was seen.')
-    number = min(3, int(_noted(name).get("hints", 0)) + 1)
+    number = min(3, int(progress.known().get(name, {}).get("hints", 0)) + 1)
     try:
         text = wanted.hints(Look(lab))[number - 1]
     except Exception as error:  # noqa: BLE001 (a probe that fails says so; the number stays)
@@ -174,10 +173,3 @@ def solutions() -> dict[str, str]:
         return {}
     known: dict[str, str] = json.loads(SOLUTIONS.read_text(encoding="utf-8"))
     return known
-
-
-def _noted(name: str) -> dict[str, Any]:
-    try:
-        return progress.read().get(name, {})
-    except LabkitError:
-        return {}

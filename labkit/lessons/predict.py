@@ -122,7 +122,7 @@ class Prediction:
         self.evidence: tuple[str, ...] = ()
         self._observe = seen
         self._lab = lab
-        self._since = self._told(lab)
+        self._since = self._told()
         self._view: Any = None
 
     @property
@@ -156,7 +156,7 @@ class Prediction:
             )
         if not self.chosen:
             raise LabkitError("Nothing is chosen yet.", hint=f"Choose from: {self._listed()}.")
-        self._since = self._told(self._lab)
+        self._since = self._told()
         self.locked = True
         self._show()
 
@@ -228,11 +228,10 @@ class Prediction:
     def _listed(self) -> str:
         return ", ".join(f'"{choice}"' for choice in self.choices)
 
-    @staticmethod
-    def _told(lab: Lab | None) -> int:
+    def _told(self) -> int:
         """How many events there are, when all that has happened has been told."""
         try:
-            lab = lab or newest_lab()
+            lab = self._lab or newest_lab()
             lab._state(None)
         except LabkitError:
             return 0  # no lab yet: all that comes counts

@@ -35,6 +35,14 @@ def read() -> dict[str, dict[str, Any]]:
     return _read(path())[0]
 
 
+def known() -> dict[str, dict[str, Any]]:
+    """The same, and nothing where the file cannot be read."""
+    try:
+        return read()
+    except LabkitError:
+        return {}
+
+
 def note(name: str, **facts: Any) -> str:
     """Keeps facts about an exercise; "" or, where they cannot be kept, why."""
     return _update(lambda entries: entries.setdefault(name, {}).update(facts))
@@ -76,11 +84,8 @@ progress = Progress()
 
 def counts(lesson: str) -> tuple[int, int]:
     """How many of a lesson's exercises have been passed, and how many there are."""
-    names = _lessons().get(lesson, [])
-    with suppress(LabkitError):
-        done = read()
-        return sum("passed" in done.get(name, {}) for name in names), len(names)
-    return 0, len(names)
+    names, done = _lessons().get(lesson, []), known()
+    return sum("passed" in done.get(name, {}) for name in names), len(names)
 
 
 def line(lesson: str) -> str:

@@ -98,15 +98,14 @@ class Scene:
 
     def serve(self, listen: str) -> int:
         """Starts nginx in the server without a word in the log; the job's number."""
-        root = f"/run/labkit/{self.server.name}-{next(self.lab.machine._services)}"
-        folder = root.removeprefix("/run/labkit/")
+        folder = f"{self.server.name}-{next(self.lab.machine._services)}"
+        root = f"/run/labkit/{folder}"
         files = {
             f"{folder}/nginx.conf": _NGINX.format(root=root, port=listen),
             f"{folder}/html/index.html": f"<h1>Hello from {self.server.name}</h1>\n",
         }
         argv = ("nginx", "-p", root, "-c", f"{root}/nginx.conf")
-        spawn = self.lab._spawn
-        job = spawn(self.server, argv, wait=False, files=files, quiet=True).job
+        job = self.lab._spawn(self.server, argv, wait=False, files=files, quiet=True).job
         wait = f"for i in $(seq 100); do test -s {root}/nginx.pid && exit; sleep 0.05; done; exit 1"
         self.quietly(self.server, wait)
         return job
