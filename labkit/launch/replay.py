@@ -85,17 +85,16 @@ def find() -> Path | None:
         transcript.read_header(path)
         return path
     _, cell = running_cell()
-    stem = Path(os.environ.get(NOTEBOOK, "")).stem
-    by_name = None
     for path in recorded():
-        if path.name == stem + transcript.SUFFIX:
-            by_name = path
         with contextlib.suppress(LabkitError):  # another lesson's may be damaged
             if any(lab.cell == cell for lab in transcript.read_header(path).labs):
                 return path
-    if by_name is not None:
-        transcript.read_header(by_name)
-    return by_name
+    name = Path(os.environ.get(NOTEBOOK, "")).stem + transcript.SUFFIX
+    for path in recorded():
+        if path.name == name:
+            transcript.read_header(path)
+            return path
+    return None
 
 
 _made: Counter[tuple[int, str]] = Counter()

@@ -171,19 +171,19 @@ def judge(name: str, rows: Iterator[Row], *, asks: str = "") -> Verdict:
 
     What is missing is "not yet". Any other exception is "could not tell", never a pass.
     """
+    what = asks or name
     kept: list[Row] = []
     try:
         for row in rows:
             kept.append(row)  # noqa: PERF402 (one by one: those before an exception count)
     except Missing as missing:
-        kept.append(Row(what=asks or name, expected="it is there", observed=str(missing), ok=False))
+        kept.append(Row(what=what, expected="it is there", observed=str(missing), ok=False))
     except RecordedError:
         observed = "a recording, in which this was not looked at"
-        kept.append(Row(what=asks or name, expected="a live kernel", observed=observed, ok=None))
+        kept.append(Row(what=what, expected="a live kernel", observed=observed, ok=None))
     except Exception as error:  # noqa: BLE001 (whatever is wrong with a probe, the learner is told)
-        kept.append(
-            Row(what=asks or name, expected="a probe that works", observed=words_of(error), ok=None)
-        )
+        observed = words_of(error)
+        kept.append(Row(what=what, expected="a probe that works", observed=observed, ok=None))
     return Verdict(name=name, rows=tuple(kept), asks=asks)
 
 

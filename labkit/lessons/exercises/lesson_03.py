@@ -16,15 +16,11 @@ HOSTS = ("h1", "h2", "h3", "h4")
 ADDRESSES = {name: f"10.3.0.{number}" for number, name in enumerate(HOSTS, 1)}
 
 
-def _learned(look: Look, bridge: str) -> list[ev.FdbSet]:
-    """The rows that a bridge has learned since the time that counts, moves among them."""
-    space = look.state().space(MACHINE)
-    link = space.link_named(bridge)
-    return [
-        row
-        for row in look.events(ev.FdbSet)
-        if row.kind == "learned" and link is not None and row.bridge == link.index
-    ]
+def _learned(look: Look) -> list[ev.FdbSet]:
+    """The rows that sw1 has learned since the time that counts, moves among them."""
+    link = look.state().space(MACHINE).link_named("sw1")
+    rows = [row for row in look.events(ev.FdbSet) if row.kind == "learned"]
+    return [row for row in rows if link is not None and row.bridge == link.index]
 
 
 def _owner(look: Look, mac: str) -> str | None:
@@ -43,7 +39,7 @@ def _owner(look: Look, mac: str) -> str | None:
 def learned_whom(look: Look) -> Seen | None:
     if not conversations(look, "h1", ADDRESSES["h2"]):
         return None
-    rows = _learned(look, "sw1")
+    rows = _learned(look)
     owners = {_owner(look, row.mac) for row in rows}
     evidence = tuple(
         f"{row.mac} at {look.state().space(MACHINE).name_of(row.port)}" for row in rows
@@ -80,7 +76,7 @@ def silent_host(look: Look) -> Seen | None:
         return None
     sent = sights(look, host="h5", sent=True)
     words = tuple(s.packet.operation or s.packet.protocol for s in sent)
-    rows = [row for row in _learned(look, "sw1") if _owner(look, row.mac) == "h5"]
+    rows = [row for row in _learned(look) if _owner(look, row.mac) == "h5"]
     return Seen((YES if rows else NO,), words[:4])
 
 

@@ -12,6 +12,7 @@ from labkit.lessons.seen import sights
 from labkit.lessons.verdict import Row, listed
 
 FIRST, SECOND = "172.17.0.2", "172.17.0.3"
+TARGETS = ("172.17.0.3", "172.17.255.1", "8.8.8.8")
 NETWORK = ipaddress.ip_network("172.17.0.0/16")
 NF = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
@@ -20,12 +21,12 @@ NF = "/proc/sys/net/bridge/bridge-nf-call-iptables"
     "way-out",
     "Three packets leave nginx-1, for 172.17.0.3, for 172.17.255.1 and for 8.8.8.8. Which of them "
     "will go through the gateway 172.17.0.1?",
-    ("172.17.0.3", "172.17.255.1", "8.8.8.8"),
+    TARGETS,
     several=True,
 )
 def way_out(look: Look) -> Seen:
     chosen, evidence = [], []
-    for target in ("172.17.0.3", "172.17.255.1", "8.8.8.8"):
+    for target in TARGETS:
         _, text = look.run(look.host("nginx-1"), "ip", "route", "get", target)
         evidence.append(text.splitlines()[0].strip())
         if " via " in text:
@@ -33,29 +34,31 @@ def way_out(look: Look) -> Seen:
     return Seen(tuple(chosen), tuple(evidence))
 
 
+THROUGH = {
+    "the ARP question": ("nginx-2", "who-has"),
+    "the ARP answer": ("nginx-1", "is-at"),
+    "the echo request": ("nginx-2", "echo-request"),
+}
+"""What may get through docker0: the host that gets it then, and what it says."""
+
+
 @prediction(
     "filtered",
     "The machine's firewall now drops what is forwarded, and bridged frames are shown to it. "
     "nginx-1 has forgotten nginx-2's MAC address and pings it. What will get through docker0?",
-    ("the ARP question", "the ARP answer", "the echo request"),
+    tuple(THROUGH),
     several=True,
 )
 def filtered(look: Look) -> Seen | None:
     if not sights(look, host="nginx-1", sent=True, protocol="ICMP"):
         return None
     got = [
-        (names[key], sight)
-        for host, names in (
-            ("nginx-2", {"who-has": "the ARP question", "echo-request": "the echo request"}),
-            ("nginx-1", {"is-at": "the ARP answer"}),
-        )
-        for sight in sights(look, host=host, sent=False)
-        if (key := sight.packet.operation) in names
+        (name, sight)
+        for name, (host, operation) in THROUGH.items()
+        for sight in sights(look, host=host, sent=False, operation=operation)
     ]
-    seen = {name for name, _ in got}
-    order = ("the ARP question", "the ARP answer", "the echo request")
     evidence = tuple(f"{name}: frame #{sight.number}" for name, sight in got)
-    return Seen(tuple(name for name in order if name in seen), evidence[:4])
+    return Seen(tuple(name for name, _ in got), evidence[:4])
 
 
 # Exercises
