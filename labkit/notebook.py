@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from labkit.journey.during import During
     from labkit.lab import Lab
-    from labkit.lessons.exercise import Checked
     from labkit.lessons.mystery import Mystery
+    from labkit.lessons.verdict import Verdict
     from labkit.render.chart import Picture
     from labkit.widgets import Timeline
 
@@ -76,7 +76,7 @@ class InNotebook:
             self._state(None)  # when all that has happened so far has been told
         return self.recording.lanes(start, end, style=style)
 
-    def check(self, name: str) -> Checked:
+    def check(self, name: str) -> Verdict:
         """Whether an exercise is done: passed, not yet, or could not tell. Raises LabkitError."""
         from labkit.lessons.exercise import check
 

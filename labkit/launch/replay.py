@@ -62,15 +62,13 @@ class Replay(Launcher):
         return None
 
 
-def folders() -> list[Path]:
-    """Where recordings may be: beside the notebook, and beside the package's own notebooks."""
-    return [Path.cwd() / "recordings", PACKAGE / "notebooks" / "recordings"]
-
-
 def recorded() -> list[Path]:
-    """The recordings of lessons that there are, in order: of each name, the nearest."""
+    """The recordings of lessons that there are, in order.
+
+    Of each name, the one beside the notebook, else the one beside the package's own notebooks.
+    """
     found: dict[str, Path] = {}
-    for folder in folders():
+    for folder in (Path.cwd() / "recordings", PACKAGE / "notebooks" / "recordings"):
         for path in folder.glob(f"*{transcript.SUFFIX}"):
             found.setdefault(path.name, path)
     return [found[name] for name in sorted(found)]
@@ -87,17 +85,16 @@ def find() -> Path | None:
         transcript.read_header(path)
         return path
     _, cell = running_cell()
-    stem = Path(os.environ.get(NOTEBOOK, "")).stem
-    by_name = None
     for path in recorded():
-        if path.name == stem + transcript.SUFFIX:
-            by_name = path
         with contextlib.suppress(LabkitError):  # another lesson's may be damaged
             if any(lab.cell == cell for lab in transcript.read_header(path).labs):
                 return path
-    if by_name is not None:
-        transcript.read_header(by_name)
-    return by_name
+    name = Path(os.environ.get(NOTEBOOK, "")).stem + transcript.SUFFIX
+    for path in recorded():
+        if path.name == name:
+            transcript.read_header(path)
+            return path
+    return None
 
 
 _made: Counter[tuple[int, str]] = Counter()
@@ -200,7 +197,6 @@ class Replayed:
                 return
             self.closed = reason
             self._hold()
-            self._meanwhile.clear()
             self._tell(ev.Closed(at=time.time_ns(), reason=reason))
 
     def _gone(self) -> LabkitError:
@@ -242,10 +238,8 @@ class Replayed:
         runs: list[range] = []
         for place, exchange in enumerate(self._exchanges):
             if exchange.cell == cell != "":
-                if runs and runs[-1].stop == place:
-                    runs[-1] = range(runs[-1].start, place + 1)
-                else:
-                    runs.append(range(place, place + 1))
+                begins = runs.pop().start if runs and runs[-1].stop == place else place
+                runs.append(range(begins, place + 1))
         ahead = [run for run in runs if run.stop > self._played]
         return ahead[0] if ahead else runs[-1] if runs else range(0)
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from labkit.lessons import answers
+from labkit.lessons.exercise import SOLUTIONS
 
 LANGUAGES = ("en", "zh")
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-SOLUTIONS = Path(__file__).with_name("solutions.json")
 
 
 def build(source: str, language: str = "en", *, fill: str | int | None = None) -> str:

@@ -21,9 +21,9 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from labkit.errors import LabkitError
 from labkit.lab import Lab
@@ -86,16 +86,7 @@ def find(name: str) -> Exercise:
     )
 
 
-class Checked(Verdict, frozen=True, kw_only=True):
-    """A verdict with the lesson's bar below it."""
-
-    lesson: str = ""
-
-    def _repr_html_(self) -> str:
-        return super()._repr_html_() + (progress.bar(self.lesson) if self.lesson else "")
-
-
-def check(name: str, *, lab: Lab | None = None) -> Checked:
+def check(name: str, *, lab: Lab | None = None) -> Verdict:
     """Whether an exercise is done: passed, not yet, or could not tell; with what was observed.
 
     It looks at `lab`, or at the one made last. In a recording that is played, what is not passed
@@ -112,14 +103,8 @@ def check(name: str, *, lab: Lab | None = None) -> Checked:
         note = progress.passed(name)
     else:
         note = f'hint("{name}") helps; solution("{name}") shows a way.'
-    return Checked(
-        name=name,
-        rows=verdict.rows,
-        asks=wanted.asks,
-        note=note,
-        lesson=wanted.lesson,
-        recorded=lab.recording.is_replayed,
-    )
+    recorded = lab.recording.is_replayed
+    return replace(verdict, note=note, lesson=wanted.lesson, recorded=recorded)
 
 
 def recorded_note(verdict: Verdict, solution: str) -> str:
@@ -159,10 +144,9 @@ def hint(name: str, *, lab: Lab | None = None) -> Words:
     lab = lab or newest_lab()
     if _judge(wanted, lab):
         return Words(title=name, text=f'It is done. check("{name}") says what was seen.')
-    number = min(3, int(_noted(name).get("hints", 0)) + 1)
+    number = min(3, int(progress.known().get(name, {}).get("hints", 0)) + 1)
     try:
-        hints = wanted.hints(Look(lab))
-        text = hints[number - 1]
+        text = wanted.hints(Look(lab))[number - 1]
     except Exception as error:  # noqa: BLE001 (a probe that fails says so; the number stays)
         text = f"This hint could not look at the lab: {error}\nIt asks: {wanted.asks}"
     else:
@@ -189,10 +173,3 @@ def solutions() -> dict[str, str]:
         return {}
     known: dict[str, str] = json.loads(SOLUTIONS.read_text(encoding="utf-8"))
     return known
-
-
-def _noted(name: str) -> dict[str, Any]:
-    try:
-        return progress.read().get(name, {})
-    except LabkitError:
-        return {}

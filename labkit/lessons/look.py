@@ -17,7 +17,9 @@ from labkit.hosts import Host
 from labkit.lab import Lab, _open
 from labkit.lessons.verdict import Row, Verdict
 from labkit.model import events as ev
+from labkit.model.operations import MACHINE
 from labkit.model.state import State
+from labkit.model.values import Interface
 from labkit.recording import Recording
 from labkit.wiring import Bridge
 
@@ -64,17 +66,35 @@ class Look:
                 return bridge
         raise Missing(f"the lab has no bridge {name!r}")
 
+    def interface(self, name: str, which: str = "eth0") -> Interface:
+        """An interface of a host. Raises Missing."""
+        for interface in self.host(name).interfaces:
+            if interface.name == which:
+                return interface
+        who = "the machine" if name == MACHINE else name
+        raise Missing(f"{who} has no interface {which!r} any more")
+
+    def addresses(self, name: str) -> list[str]:
+        """The addresses of a host's interfaces, lo left out. Raises Missing."""
+        own = [one for one in self.host(name).interfaces if one.name != "lo"]
+        return [address.split("/")[0] for one in own for address in one.addresses]
+
     def state(self) -> State:
         """The tables, when all that has happened so far has been told."""
         return self.recording.state() if self._lab is None else self._lab._state(None)
 
-    def events(self, *kinds: type[E]) -> Iterator[E]:
-        """The events of those kinds since `since`, in order."""
+    def numbered(self, *kinds: type[E]) -> Iterator[tuple[int, E]]:
+        """The events of those kinds since `since`, in order, with their numbers in the log."""
         if self._lab is not None:
             self._lab._state(None)
-        for _, event in self.recording.since(self.since)[1]:
+        first, rows = self.recording.since(self.since)
+        for number, (_, event) in enumerate(rows, first):
             if isinstance(event, kinds):
-                yield event
+                yield number, event
+
+    def events(self, *kinds: type[E]) -> Iterator[E]:
+        """The events of those kinds since `since`, in order."""
+        return (event for _, event in self.numbered(*kinds))
 
     def history(self) -> Iterator[tuple[ev.Event, State]]:
         """Every event with the state that it led to (one state, changed in place)."""
@@ -134,25 +154,37 @@ def expects(
     return Row(what=what, expected=str(expected), observed=str(observed), ok=met, source=source)
 
 
-def judge(name: str, rows: Iterator[Row], *, asks: str = "", note: str = "") -> Verdict:
+def reaches(look: Look, name: str, address: str, *, how: str = "") -> Row:
+    """A row: that a host's ping to an address is answered."""
+    ok = look.ping(look.host(name), address)
+    return expects(
+        f"{name} reaches {address}{how}",
+        "an answered ping",
+        "answered" if ok else "no answer",
+        ok=ok,
+        source=f"ping in {name}",
+    )
+
+
+def judge(name: str, rows: Iterator[Row], *, asks: str = "") -> Verdict:
     """The verdict of a check: its rows, and what stopped it, if something did.
 
     What is missing is "not yet". Any other exception is "could not tell", never a pass.
     """
+    what = asks or name
     kept: list[Row] = []
     try:
         for row in rows:
             kept.append(row)  # noqa: PERF402 (one by one: those before an exception count)
     except Missing as missing:
-        kept.append(Row(what=asks or name, expected="it is there", observed=str(missing), ok=False))
+        kept.append(Row(what=what, expected="it is there", observed=str(missing), ok=False))
     except RecordedError:
         observed = "a recording, in which this was not looked at"
-        kept.append(Row(what=asks or name, expected="a live kernel", observed=observed, ok=None))
+        kept.append(Row(what=what, expected="a live kernel", observed=observed, ok=None))
     except Exception as error:  # noqa: BLE001 (whatever is wrong with a probe, the learner is told)
-        kept.append(
-            Row(what=asks or name, expected="a probe that works", observed=words_of(error), ok=None)
-        )
-    return Verdict(name=name, rows=tuple(kept), asks=asks, note=note)
+        observed = words_of(error)
+        kept.append(Row(what=what, expected="a probe that works", observed=observed, ok=None))
+    return Verdict(name=name, rows=tuple(kept), asks=asks)
 
 
 def words_of(error: Exception) -> str:
@@ -166,9 +198,13 @@ def words_of(error: Exception) -> str:
 
 def newest_lab() -> Lab:
     """The lab that was made last in this notebook and is still open. Raises LabkitError."""
-    for lab in reversed(_open.values()):
-        if not lab._connection.closed:
-            return lab
+    for lab in open_labs():
+        return lab
     raise LabkitError(
         "There is no lab yet, or it has ended.", hint="Run the cell with Lab(…) first."
     )
+
+
+def open_labs() -> list[Lab]:
+    """The labs of this notebook that have not ended, the one made last first."""
+    return [lab for lab in reversed(_open.values()) if not lab._connection.closed]

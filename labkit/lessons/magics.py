@@ -11,7 +11,7 @@ import ipaddress
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from IPython.core.getipython import get_ipython
@@ -25,7 +25,7 @@ from IPython.core.magic import (
 
 from labkit.errors import CommandError, LabkitError
 from labkit.hosts import Host, _address_of
-from labkit.lab import _open
+from labkit.lessons.look import open_labs
 from labkit.model import wire
 from labkit.model.values import Interface
 from labkit.wiring import Bridge
@@ -79,31 +79,25 @@ def find_host(where: str, names: Mapping[str, Any]) -> Host:
 
     The lab made last counts first; ``lab/host`` names one. Raises LabkitError.
     """
-    held = names.get(where)
-    labs = [lab for lab in reversed(_open.values()) if not lab._connection.closed]
     lab_name, slash, name = where.rpartition("/")
-    for lab in labs:
-        if slash and lab.name != lab_name:
-            continue
+    for lab in open_labs():
         for host in (lab.machine, *lab.hosts):
-            if host.name == name:
+            if host.name == name and (not slash or lab.name == lab_name):
                 return host
+    held = names.get(where)
     if isinstance(held, Host):
         return held
-    if not labs:
+    known = host_names()
+    if not known:
         raise LabkitError("There is no lab yet.", hint="Run the cell with Lab(…) first.")
-    known = ", ".join(host_names())
     asked = f"There is no host {where!r}." if where else "Which host?"
-    raise LabkitError(asked, hint=f"The hosts are: {known}.")
+    raise LabkitError(asked, hint=f"The hosts are: {', '.join(known)}.")
 
 
 def host_names() -> list[str]:
     """The hosts of the labs that are open, those of the lab made last first."""
-    names: dict[str, None] = {}
-    for lab in reversed(_open.values()):
-        if not lab._connection.closed:
-            names |= dict.fromkeys(host.name for host in (*lab.hosts, lab.machine))
-    return list(names)
+    names = (host.name for lab in open_labs() for host in (*lab.hosts, lab.machine))
+    return list(dict.fromkeys(names))
 
 
 def fill(script: str, names: Mapping[str, Any], host: Host) -> str:
@@ -179,9 +173,6 @@ def complete(_: Any, event: Any) -> list[str]:
 
 def register_here() -> None:
     """Adds the magics where this is IPython and they are not there yet."""
-    shell: Any = _shell()
+    shell: Any = get_ipython()
     if shell is not None and "on" not in shell.magics_manager.magics["line"]:
         register(shell)
-
-
-_shell: Callable[[], Any] = get_ipython

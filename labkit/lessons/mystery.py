@@ -111,8 +111,7 @@ class Mystery:
         listen = str(self._scene.port) if self._plan.listen is None else self._plan.listen
         if listen:
             self._job = self._scene.serve(listen)
-        for host, command in self._plan.plant:
-            self._scene.quietly(host, command)
+        self._scene.quietly(self._plan.place, *self._plan.plant)
 
     @property
     def story(self) -> str:
@@ -134,14 +133,16 @@ class Mystery:
         """Whether the network is well: passed, not yet, or could not tell."""
         name = f"mystery-{self.seed}"
         verdict = judge(name, self._rows(), asks="Find the fault and mend it.")
-        if self.lab.recording.is_replayed:
+        recorded = self.lab.recording.is_replayed
+        if recorded:
             note = recorded_note(verdict, "the lesson's")
-            return msgspec.structs.replace(verdict, note=note, recorded=True)
-        note = "mystery.hint() helps." if not verdict else "mystery.report() tells what it was."
-        if verdict:
+        elif verdict:
             self._solved = True
-            note = (progress.passed(name) if not self._given_up else "") or note
-        return msgspec.structs.replace(verdict, note=note)
+            problem = "" if self._given_up else progress.passed(name)
+            note = problem or "mystery.report() tells what it was."
+        else:
+            note = "mystery.hint() helps."
+        return msgspec.structs.replace(verdict, note=note, recorded=recorded)
 
     def _rows(self) -> Iterator[Row]:
         well = True
@@ -189,7 +190,7 @@ class Mystery:
                 hint="mystery.check() tests it; mystery.give_up() tells what was planted.",
             )
         plan = self._plan
-        mended = tuple(f"%on {host.name} {command}" for host, command in plan.mend)
+        mended = tuple(f"%on {plan.place.name} {command}" for command in plan.mend)
         if plan.listen is not None:
             s = self._scene
             stop = (f"%on {s.server.name} pkill nginx",) if plan.listen else ()
@@ -203,8 +204,7 @@ class Mystery:
 
     def _mend(self) -> None:
         """Applies the recorded remedy: for the tests."""
-        for host, command in self._plan.mend:
-            self._scene.quietly(host, command)
+        self._scene.quietly(self._plan.place, *self._plan.mend)
         if self._plan.listen is not None:
             if self._job is not None:
                 self.lab._command(wire.StopJob, job=self._job)

@@ -18,7 +18,8 @@ module of `labkit/lessons/exercises/`, so that its cell is short: ``predict("fir
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -45,25 +46,17 @@ class Seen(msgspec.Struct, frozen=True):
 Observe = Callable[[Look], Any]
 
 
-class Declared(msgspec.Struct, frozen=True):
-    """A lesson's own prediction."""
-
-    question: str
-    choices: tuple[str, ...]
-    several: bool
-    seen: Observe
-
-
-_declared: dict[str, Declared] = {}
+_declared: dict[str, Callable[..., Prediction]] = {}
+"""The lessons' own predictions by name: each call asks anew."""
 
 
 def prediction(
-    name: str, question: str, choices: Iterable[str], *, several: bool = False
+    name: str, question: str, choices: Sequence[str], *, several: bool = False
 ) -> Callable[[Observe], Observe]:
     """Declares the decorated function as what grades a lesson's prediction of that name."""
 
     def declare(seen: Observe) -> Observe:
-        _declared[name] = Declared(question, tuple(choices), several, seen)
+        _declared[name] = partial(Prediction, question, choices, seen=seen, several=several)
         return seen
 
     return declare
@@ -92,8 +85,7 @@ def predict(
                 f"No lesson has a prediction {question!r}.",
                 hint=f"There are: {listed(_declared)}. Or give choices, and seen=…",
             )
-        one = _declared[question]
-        return Prediction(one.question, one.choices, seen=one.seen, several=one.several, lab=lab)
+        return _declared[question](lab=lab)
     return Prediction(question, choices or (), seen=seen, several=several, lab=lab)
 
 
@@ -130,7 +122,7 @@ class Prediction:
         self.evidence: tuple[str, ...] = ()
         self._observe = seen
         self._lab = lab
-        self._since = self._told(lab)
+        self._since = self._told()
         self._view: Any = None
 
     @property
@@ -164,7 +156,7 @@ class Prediction:
             )
         if not self.chosen:
             raise LabkitError("Nothing is chosen yet.", hint=f"Choose from: {self._listed()}.")
-        self._since = self._told(self._lab)
+        self._since = self._told()
         self.locked = True
         self._show()
 
@@ -221,7 +213,6 @@ class Prediction:
         return self.answer == RIGHT
 
     def __repr__(self) -> str:
-        mark = {True: "●", False: "○"}
         lines = [self.question]
         if self.words:
             for choice in self.choices:
@@ -230,18 +221,17 @@ class Prediction:
                 lines.append(f"  {choice:<30} {mine:<10} {real}".rstrip())
             lines += [self.words, *(f"  {text}" for text in self.evidence)]
         else:
-            lines += [f"  {mark[choice in self.chosen]} {choice}" for choice in self.choices]
+            lines += [f"  {'●' if c in self.chosen else '○'} {c}" for c in self.choices]
             lines.append("locked" if self.locked else "open: choose, then lock")
         return "\n".join(lines)
 
     def _listed(self) -> str:
         return ", ".join(f'"{choice}"' for choice in self.choices)
 
-    @staticmethod
-    def _told(lab: Lab | None) -> int:
+    def _told(self) -> int:
         """How many events there are, when all that has happened has been told."""
         try:
-            lab = lab or newest_lab()
+            lab = self._lab or newest_lab()
             lab._state(None)
         except LabkitError:
             return 0  # no lab yet: all that comes counts
@@ -253,17 +243,16 @@ class Prediction:
         view = self._view
         if view is None:
             return
-        places = {choice: index for index, choice in enumerate(self.choices)}
         outcome = {}
         if self.graded:
             outcome = {
                 "answer": self.answer,
                 "words": self.words,
-                "seen": [places[choice] for choice in self.seen],
+                "seen": [self.choices.index(choice) for choice in self.seen],
                 "evidence": list(self.evidence),
             }
         with view.hold_sync():
-            view.chosen = [places[choice] for choice in self.chosen]
+            view.chosen = [self.choices.index(choice) for choice in self.chosen]
             view.locked = self.locked
             view.note = "" if self.graded else self.words
             view.outcome = outcome
@@ -276,8 +265,8 @@ class Prediction:
             drawn = layout((self._lab or newest_lab()).recording.state())
         except LabkitError:
             return {}  # no lab yet, or no Graphviz: the choices are enough
-        places = {choice: index for index, choice in enumerate(self.choices)}
-        targets = {key: places[title] for key, title in titles(drawn) if title in places}
+        choices = self.choices
+        targets = {key: choices.index(name) for key, name in titles(drawn) if name in choices}
         return {"layout": drawn, "targets": targets} if len(targets) > 1 else {}
 
     def _clicked(self, change: Any) -> None:

@@ -35,24 +35,23 @@ def read() -> dict[str, dict[str, Any]]:
     return _read(path())[0]
 
 
+def known() -> dict[str, dict[str, Any]]:
+    """The same, and nothing where the file cannot be read."""
+    try:
+        return read()
+    except LabkitError:
+        return {}
+
+
 def note(name: str, **facts: Any) -> str:
-    """Keeps facts about an exercise; "" or, where they cannot be kept, why.
-
-    A pass once noted keeps its time.
-    """
-
-    def change(entries: dict[str, dict[str, Any]]) -> None:
-        entry = entries.setdefault(name, {})
-        entry |= {key: value for key, value in facts.items() if key != "passed"}
-        if "passed" in facts:
-            entry.setdefault("passed", facts["passed"])
-
-    return _update(change)
+    """Keeps facts about an exercise; "" or, where they cannot be kept, why."""
+    return _update(lambda entries: entries.setdefault(name, {}).update(facts))
 
 
 def passed(name: str) -> str:
-    """Notes that an exercise was passed, now."""
-    return note(name, passed=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+    """Notes that an exercise was passed, now; a pass once noted keeps its time."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return _update(lambda entries: entries.setdefault(name, {}).setdefault("passed", now))
 
 
 class Progress:
@@ -85,11 +84,8 @@ progress = Progress()
 
 def counts(lesson: str) -> tuple[int, int]:
     """How many of a lesson's exercises have been passed, and how many there are."""
-    names = _lessons().get(lesson, [])
-    with suppress(LabkitError):
-        done = read()
-        return sum("passed" in done.get(name, {}) for name in names), len(names)
-    return 0, len(names)
+    names, done = _lessons().get(lesson, []), known()
+    return sum("passed" in done.get(name, {}) for name in names), len(names)
 
 
 def line(lesson: str) -> str:
@@ -164,7 +160,7 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _update(change: Callable[[dict[str, dict[str, Any]]], None]) -> str:
+def _update(change: Callable[[dict[str, dict[str, Any]]], object]) -> str:
     file = path()
     try:
         with _alone(file.parent):

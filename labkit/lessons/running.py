@@ -42,9 +42,10 @@ class _Process(msgspec.Struct, frozen=True, kw_only=True):
     is_agent: bool
 
 
-def running_labs(proc: Path = PROC) -> list[RunningLab]:
+def running_labs() -> list[RunningLab]:
     """The labs of this user, the one made last first."""
-    processes = {one.pid: one for one in map(_read, _pids(proc)) if one is not None}
+    paths = [path for path in PROC.iterdir() if path.name.isdecimal()]
+    processes = {one.pid: one for one in map(_read, paths) if one is not None}
     labs = []
     for outermost in processes.values():
         if outermost.parent in processes:
@@ -52,7 +53,7 @@ def running_labs(proc: Path = PROC) -> list[RunningLab]:
         agent = next((one.pid for one in _below(outermost, processes) if one.is_agent), None)
         folder = ""
         with suppress(OSError):
-            folder = os.readlink(proc / str(outermost.parent) / "cwd")
+            folder = os.readlink(PROC / str(outermost.parent) / "cwd")
         labs.append(
             RunningLab(
                 name=outermost.lab,
@@ -60,14 +61,10 @@ def running_labs(proc: Path = PROC) -> list[RunningLab]:
                 kernel=outermost.parent,
                 folder=folder,
                 started=outermost.started,
-                hosts=_hosts(proc / str(agent)) if agent else (),
+                hosts=_hosts(agent) if agent else (),
             )
         )
     return sorted(labs, key=lambda lab: (-lab.started, -lab.kernel))
-
-
-def _pids(proc: Path) -> list[Path]:
-    return [path for path in proc.iterdir() if path.name.isdecimal()]
 
 
 def _read(process: Path) -> _Process | None:
@@ -100,9 +97,9 @@ def _below(process: _Process, processes: dict[int, _Process]) -> list[_Process]:
     return [process, *(found for child in children for found in _below(child, processes))]
 
 
-def _hosts(agent: Path) -> tuple[str, ...]:
+def _hosts(agent: int) -> tuple[str, ...]:
     """The names of the lab's namespaces, as its own /run/netns has them."""
     names: list[str] = []
     with suppress(OSError):
-        names = sorted(os.listdir(agent / "root/run/netns"))
+        names = sorted(os.listdir(PROC / str(agent) / "root/run/netns"))
     return (*names, MACHINE)

@@ -18,7 +18,6 @@ from labkit.hosts import _NGINX, Host
 from labkit.lab import Lab
 from labkit.lessons.look import Look, Unable, expects
 from labkit.lessons.verdict import Row
-from labkit.model.values import Interface
 from labkit.wiring import Bridge
 
 CLIENTS = ("anna", "bilal", "chen", "dora", "emil", "farah", "goran", "hana", "ines", "jun")
@@ -37,10 +36,12 @@ class Scene:
         first, second = draw.sample(CLIENTS, 2)
         server, router = draw.choice(SERVERS), draw.choice(ROUTERS)
         inside, outside = _networks(draw)
-        near = draw.sample(range(2, 250), 3)
-        far = draw.sample(range(2, 250), 2)
+        near = [inside[number] for number in draw.sample(range(2, 250), 3)]
+        far = [outside[number] for number in draw.sample(range(2, 250), 2)]
         self.port = draw.choice([80, *draw.sample(range(8000, 9000), 3)])
         self.inside, self.outside = inside, outside
+        self.router_near, self.router_far = near[0], far[0]
+        self.addresses = {router: near[0], first: near[1], second: near[2], server: far[1]}
         self.lab = Lab(name, launcher=launcher)
         try:
             with self.lab.batch():
@@ -49,32 +50,21 @@ class Scene:
                 self.first: Host = self.lab.host(first)
                 self.second: Host = self.lab.host(second)
                 self.server: Host = self.lab.host(server)
-                self.router_near, self.router_far = inside[near[0]], outside[far[0]]
                 self.cables = {
-                    host.name: self.lab.cable(host, self.switch, f"{inside[at]}/24")
-                    for host, at in zip((self.router, self.first, self.second), near, strict=True)
+                    host.name: self.lab.cable(host, self.switch, f"{self.at(host)}/24")
+                    for host in (self.router, self.first, self.second)
                 }
-                self.uplink = self.lab.cable(
-                    self.router, self.server, f"{self.router_far}/24", f"{outside[far[1]]}/24"
-                )
+                self.lab.cable(self.router, self.server, f"{far[0]}/24", f"{far[1]}/24")
                 for host in (self.first, self.second):
                     host.add_route("default", via=str(self.router_near))
                 self.server.add_route("default", via=str(self.router_far))
-            self.addresses = {
-                first: inside[near[1]],
-                second: inside[near[2]],
-                server: outside[far[1]],
-                router: self.router_near,
+            self.macs = {
+                host.name: next(one.mac for one in host.interfaces if one.name == "eth0")
+                for host in (self.first, self.second, self.server, self.router)
             }
-            self.macs = {host.name: _eth0(host).mac for host in self.hosts}
         except BaseException:
             self.lab.close()
             raise
-
-    @property
-    def hosts(self) -> tuple[Host, ...]:
-        """The clients, the server and the router."""
-        return (self.first, self.second, self.server, self.router)
 
     def at(self, host: Host) -> str:
         """The address that a host was meant to have (the router: inside)."""
@@ -108,15 +98,14 @@ class Scene:
 
     def serve(self, listen: str) -> int:
         """Starts nginx in the server without a word in the log; the job's number."""
-        root = f"/run/labkit/{self.server.name}-{next(self.lab.machine._services)}"
-        folder = root.removeprefix("/run/labkit/")
+        folder = f"{self.server.name}-{next(self.lab.machine._services)}"
+        root = f"/run/labkit/{folder}"
         files = {
             f"{folder}/nginx.conf": _NGINX.format(root=root, port=listen),
             f"{folder}/html/index.html": f"<h1>Hello from {self.server.name}</h1>\n",
         }
         argv = ("nginx", "-p", root, "-c", f"{root}/nginx.conf")
-        spawn = self.lab._spawn
-        job = spawn(self.server, argv, wait=False, files=files, quiet=True).job
+        job = self.lab._spawn(self.server, argv, wait=False, files=files, quiet=True).job
         wait = f"for i in $(seq 100); do test -s {root}/nginx.pid && exit; sleep 0.05; done; exit 1"
         self.quietly(self.server, wait)
         return job
@@ -195,10 +184,6 @@ class Scene:
 
 def _answered(what: str, answered: bool) -> Row:
     return expects(what, "answered", "answered" if answered else "no answer", source="ping")
-
-
-def _eth0(host: Host) -> Interface:
-    return next(i for i in host.interfaces if i.name == "eth0")
 
 
 def _networks(draw: random.Random) -> tuple[ipaddress.IPv4Network, ipaddress.IPv4Network]:

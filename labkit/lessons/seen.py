@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 
 from labkit.journey.packets import Packet, decode
@@ -31,19 +29,26 @@ class Sight(msgspec.Struct, frozen=True):
         return self.frame.is_outgoing
 
 
-def sights(look: Look, *, host: str | None = None, protocol: str | None = None) -> list[Sight]:
-    """The frames since the time that counts, in the order of the kernel's clock."""
-    state = look.state()
+def sights(
+    look: Look, *, host: str | None = None, sent: bool | None = None, **says: object
+) -> list[Sight]:
+    """The frames since the time that counts, in the order of the kernel's clock.
+
+    Given a host, its own; given `sent`, those that it sent, or else got. `says` are fields of
+    their packets with the values that these must have: ``protocol="ARP"``.
+    """
+    frames = list(look.numbered(ev.Frame))
+    state = look.recording.state()
     found = []
-    first, rows = look.recording.since(look.since)
-    for number, (_, event) in enumerate(rows, first):
-        if not isinstance(event, ev.Frame):
-            continue
-        packet = decode(event.data)
-        if protocol is None or packet.protocol == protocol:
-            found.append(Sight(number, event, packet, _host(state, event)))
-    found.sort(key=lambda sight: sight.frame.at)
-    return [sight for sight in found if host is None or sight.host == host]
+    for number, frame in frames:
+        sight = Sight(number, frame, decode(frame.data), _host(state, frame))
+        if (
+            host in (None, sight.host)
+            and sent in (None, sight.is_sent)
+            and all(getattr(sight.packet, field) == value for field, value in says.items())
+        ):
+            found.append(sight)
+    return sorted(found, key=lambda sight: sight.frame.at)
 
 
 def _host(state: State, frame: ev.Frame) -> str:
@@ -55,13 +60,15 @@ def _host(state: State, frame: ev.Frame) -> str:
     return next((h.name for h in state.hosts.values() if h.netns == frame.netns), frame.netns)
 
 
-def conversations(look: Look, source: str, target: str) -> Iterator[tuple[Sight, Sight]]:
+def conversations(look: Look, source: str, target: str) -> list[tuple[Sight, Sight]]:
     """The echo requests that a host sent to an address, each with the answer that it got."""
     sent: dict[tuple[int | None, int | None], Sight] = {}
+    answered = []
     for sight in sights(look, host=source, protocol="ICMP"):
         key = (sight.packet.ident, sight.packet.sequence)
         if sight.is_sent and sight.packet.operation == "echo-request":
             if sight.packet.target == target:
                 sent[key] = sight
         elif sight.packet.operation == "echo-reply" and key in sent:
-            yield sent.pop(key), sight
+            answered.append((sent.pop(key), sight))
+    return answered

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,18 +120,16 @@ def _run(lab: RunningLab, host: str) -> int:
         "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin",
     }
     environment.pop("LABKIT_LAB", None)
-    settings = _terminal()
+    settings = termios.tcgetattr(0) if sys.stdin.isatty() else None
     try:
         process = subprocess.Popen(command(lab, host), env=environment)
     except OSError as error:
         print(f"The lab {lab.name!r} has ended, or nsenter is missing: {error}", file=sys.stderr)
         return 1
-    while True:
-        try:
+    status = None
+    while status is None:
+        with suppress(KeyboardInterrupt):  # meant for the command inside, which gets it too
             status = process.wait()
-            break
-        except KeyboardInterrupt:  # meant for the command inside, which gets it too
-            continue
     if not _alive(lab):
         _restore(settings)
         print(f"\nlabkit: the lab {lab.name} has ended, and this terminal in it.", file=sys.stderr)
@@ -145,10 +144,6 @@ def _alive(lab: RunningLab) -> bool:
             return False
         time.sleep(0.02)
     return True
-
-
-def _terminal() -> list[Any] | None:
-    return termios.tcgetattr(0) if sys.stdin.isatty() else None
 
 
 def _restore(settings: list[Any] | None) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from labkit.lessons import progress
+
 PASSED, NOT_YET, COULD_NOT_TELL = "passed", "not yet", "could not tell"
 NEEDS_LIVE = "needs a live kernel"
 """The answer in a recording that is played, in which a learner can do nothing of their own."""
@@ -29,11 +31,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool | None
     source: str = ""
 
-    @property
-    def mark(self) -> str:
-        """✓, ✗ or ?"""
-        return MARKS[self.ok]
-
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a check. True when it passed."""
@@ -42,6 +39,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     asks: str = ""
     note: str = ""
+    lesson: str = ""
+    """The lesson whose bar stands below it; "" for none."""
     recorded: bool = False
     """Whether the lab is a recording that is played."""
 
@@ -59,7 +58,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return NOT_YET if False in marks else COULD_NOT_TELL
 
     def _mark_of(self, row: Row) -> str:
-        return OPEN if self.recorded and row.ok is False else row.mark
+        return OPEN if self.recorded and row.ok is False else MARKS[row.ok]
 
     def __bool__(self) -> bool:
         return self.answer == PASSED
@@ -88,7 +87,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "</caption>"
         )
         note = f"<div>{html.escape(self.note)}</div>" if self.note else ""
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+        bar = progress.bar(self.lesson) if self.lesson else ""
+        table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return table + note + bar
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return {

@@ -85,7 +85,7 @@ def refill_hints(look: Look) -> tuple[str, str, str]:
     "refill", asks="Empty docker0's memory, then let it learn both hosts anew.", hints=refill_hints
 )
 def refill(look: Look) -> Iterator[Row]:
-    look.bridge("docker0")
+    bridge = look.bridge("docker0")
     emptied, _ = _flushed(look)
     yield expects(
         "docker0 forgot every row that it had learned",
@@ -93,8 +93,7 @@ def refill(look: Look) -> Iterator[Row]:
         "yes" if emptied else "no",
         source="the log: rows of docker0's fdb that came and went",
     )
-    fdb = look.bridge("docker0").fdb
-    macs = {row.mac for row in fdb if row.kind == "learned"}
+    macs = {row.mac for row in bridge.fdb if row.kind == "learned"}
     for name in ("nginx-1", "nginx-2"):
         own = {i.mac for i in look.host(name).interfaces if i.name != "lo"}
         yield expects(
@@ -108,17 +107,12 @@ def refill(look: Look) -> Iterator[Row]:
 
 def _asked_for_nobody(look: Look) -> list[ev.NeighbourSet]:
     """Rows of nginx-1 for addresses of docker0's network that no interface of the lab has."""
-    held = set()
-    rows = []
-    for event, _ in look.history():
-        if isinstance(event, ev.AddressSet):
-            held.add(event.address.split("/")[0])
-        elif isinstance(event, ev.NeighbourSet) and event.netns == "nginx-1":
-            rows.append(event)
+    held = {event.address.split("/")[0] for event in look.events(ev.AddressSet)}
     return [
         row
-        for row in rows
-        if row.address not in held
+        for row in look.events(ev.NeighbourSet)
+        if row.netns == "nginx-1"
+        and row.address not in held
         and ipaddress.ip_address(row.address) in DOCKER0
         and row.state in ("INCOMPLETE", "FAILED")
     ]
@@ -162,7 +156,7 @@ def machine_hints(look: Look) -> tuple[str, str, str]:
 )
 def machine_too(look: Look) -> Iterator[Row]:
     look.host("nginx-2")
-    done = list(conversations(look, "nginx-2", "172.17.0.1"))
+    done = conversations(look, "nginx-2", "172.17.0.1")
     yield expects(
         "nginx-2 had an answer from 172.17.0.1",
         "an echo request, and its reply",

@@ -67,37 +67,30 @@ def whose_stack(look: Look) -> Seen:
     return Seen(same, tuple(f"{name}: {number}" for name, number in numbers.items()))
 
 
-FREE = (
-    "TCP port 80 at 127.0.0.1 alone",
-    "TCP port 8080",
-    "UDP port 80",
-    "TCP port 80 in nginx-1",
-)
+FREE = {
+    "TCP port 80 at 127.0.0.1 alone": (MACHINE, "tcp", ("127.0.0.1",), "80"),
+    "TCP port 8080": (MACHINE, "tcp", EVERY, "8080"),
+    "UDP port 80": (MACHINE, "udp", EVERY, "80"),
+    "TCP port 80 in nginx-1": ("nginx-1", "tcp", EVERY, "80"),
+}
+"""What may still be free: the host, the protocol, the addresses and the port of each."""
 
 
 @prediction(
     "still-free",
     "web's nginx listens on TCP port 80 at 0.0.0.0. Which of these can be opened besides?",
-    FREE,
+    tuple(FREE),
     several=True,
 )
 def still_free(look: Look) -> Seen:
-    wanted = [
-        (MACHINE, "tcp", ("127.0.0.1",), "80"),
-        (MACHINE, "tcp", EVERY, "8080"),
-        (MACHINE, "udp", EVERY, "80"),
-        ("nginx-1", "tcp", EVERY, "80"),
-    ]
-    chosen, evidence = [], []
-    for choice, (name, protocol, addresses, port) in zip(FREE, wanted, strict=True):
+    opened: dict[str, str] = {}
+    for choice, (name, protocol, addresses, port) in FREE.items():
         for one in _listeners(look, name):
             if (one.protocol, one.port) == (protocol, port) and one.address in addresses:
-                chosen.append(choice)
-                evidence.append(f"{name}: {one}")
-                break
-    if not chosen:
+                opened.setdefault(choice, f"{name}: {one}")
+    if not opened:
         raise Missing("nobody listens besides web: run the experiment first")
-    return Seen(tuple(chosen), tuple(evidence))
+    return Seen(tuple(opened), tuple(opened.values()))
 
 
 FRESH = ("an interface", "an IP address", "a route", "a firewall rule", "a port that is taken")
@@ -166,11 +159,14 @@ def _drops(text: str) -> list[str]:
     ]
 
 
+RULES = {"the machine": "iptables -S", "fresh": f"{INSIDE} iptables -S"}
+
+
 def rule_hints(look: Look) -> tuple[str, str, str]:
     _fresh(look)
     rules = {
         where: [r for r in look.run(look.lab.machine, command)[1].splitlines() if r[:2] == "-A"]
-        for where, command in (("the machine", "iptables -S"), ("fresh", f"{INSIDE} iptables -S"))
+        for where, command in RULES.items()
     }
     told = "; ".join(f"{where}: {listed(found)}" for where, found in rules.items())
     return (
@@ -188,11 +184,8 @@ def rule_hints(look: Look) -> tuple[str, str, str]:
 )
 def own_rule(look: Look) -> Iterator[Row]:
     _fresh(look)
-    for where, command, wanted in (
-        ("fresh", f"{INSIDE} iptables -S", True),
-        ("the machine", "iptables -S", False),
-    ):
-        _, text = look.run(look.lab.machine, command)
+    for where, wanted in (("fresh", True), ("the machine", False)):
+        _, text = look.run(look.lab.machine, RULES[where])
         found = _drops(text)
         yield expects(
             f"{where} has a rule that stops TCP to port 80",

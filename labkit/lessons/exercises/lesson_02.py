@@ -14,26 +14,21 @@ from labkit.model.operations import MACHINE
 from labkit.model.values import Interface
 
 TARGET = "10.2.0.2"
-
-
-def _made(look: Look) -> dict[int, str]:
-    """The machine's veth ends that were seen since the lock, by number."""
-    return {
-        link.index: link.name
-        for link in look.events(ev.LinkSet)
-        if link.netns == MACHINE and link.kind == "veth"
-    }
+COUNTS = ("none", "one", "two", "three")
 
 
 @prediction(
     "how-many",
     "ip link add red type veth: how many interfaces will the machine have more than before?",
-    ("none", "one", "two", "three"),
+    COUNTS,
 )
 def how_many(look: Look) -> Seen | None:
-    made = _made(look)
-    words = ("none", "one", "two", "three")
-    return Seen((words[min(len(made), 3)],), tuple(made.values())) if made else None
+    made = {
+        link.index: link.name
+        for link in look.events(ev.LinkSet)
+        if link.netns == MACHINE and link.kind == "veth"
+    }
+    return Seen((COUNTS[min(len(made), 3)],), tuple(made.values())) if made else None
 
 
 @prediction(
@@ -62,16 +57,14 @@ def carrier(look: Look) -> Seen | None:
         for event in look.events(ev.LinkSet)
         if event.netns in ("nginx-1", "nginx-2") and event.kind == "veth"
     ]
-    first = next((n for n, event in enumerate(told) if event.is_up), None)
-    if first is None:
+    up = [(n, event.netns) for n, event in enumerate(told) if event.is_up]
+    if not up:
         return None
     # What the first end that is up said before the other one came up as well.
-    other = next((n for n, e in enumerate(told) if e.is_up and e.netns != told[first].netns), None)
-    lit = {event.netns for event in told[first:other] if event.has_carrier}
-    evidence = tuple(
-        f"{event.netns}: up {event.is_up}, carrier {event.has_carrier}"
-        for event in told[first:other]
-    )
+    first, host = up[0]
+    alone = told[first : next((n for n, netns in up if netns != host), None)]
+    lit = {event.netns for event in alone if event.has_carrier}
+    evidence = tuple(f"{e.netns}: up {e.is_up}, carrier {e.has_carrier}" for e in alone)
     answer = "both" if len(lit) > 1 else f"{lit.pop()}'s" if lit else "neither"
     return Seen((answer,), evidence[:4])
 
@@ -106,9 +99,9 @@ def same_frame(look: Look) -> Seen | None:
 def _both_ends(look: Look) -> tuple[Sight, Sight] | None:
     """An echo request as nginx-1 sent it, and as nginx-2 got it."""
     for sent, _ in conversations(look, "nginx-1", TARGET):
-        for got in sights(look, host="nginx-2", protocol="ICMP"):
-            key = (got.packet.ident, got.packet.sequence, got.packet.operation)
-            if key == (sent.packet.ident, sent.packet.sequence, "echo-request"):
+        key = (sent.packet.ident, sent.packet.sequence)
+        for got in sights(look, host="nginx-2", operation="echo-request"):
+            if (got.packet.ident, got.packet.sequence) == key:
                 return sent, got
     return None
 
@@ -122,15 +115,6 @@ def _ends(look: Look, name: str, other: str) -> list[Interface]:
         interface
         for interface in look.host(name).interfaces
         if (interface.peer or "").split(":")[0] == other
-    ]
-
-
-def _addresses(look: Look, name: str) -> list[str]:
-    return [
-        address.split("/")[0]
-        for interface in look.host(name).interfaces
-        if interface.name != "lo"
-        for address in interface.addresses
     ]
 
 
@@ -155,8 +139,9 @@ def _joined(look: Look, first: str, second: str) -> Iterator[Row]:
         ok=len(up) >= 2,
         source="their interfaces",
     )
-    addresses = _addresses(look, second)
-    reached = [address for address in addresses if _ping(look, first, address)]
+    addresses = look.addresses(second)
+    host = look.host(first)
+    reached = [address for address in addresses if ":" not in address and look.ping(host, address)]
     yield expects(
         f"{first} reaches {second}",
         "an answered ping",
@@ -164,10 +149,6 @@ def _joined(look: Look, first: str, second: str) -> Iterator[Row]:
         ok=bool(reached),
         source=f"ping in {first}",
     )
-
-
-def _ping(look: Look, name: str, address: str) -> bool:
-    return ":" not in address and look.ping(look.host(name), address)
 
 
 def _told(look: Look, name: str) -> str:
@@ -258,11 +239,12 @@ def carry_hints(look: Look) -> tuple[str, str, str]:
     hints=carry_hints,
 )
 def carry(look: Look) -> Iterator[Row]:
+    ends = _ends(look, "nginx-1", "nginx-2")
     yield expects(
         "nginx-2's end is not in nginx-2 any more",
         "no cable from nginx-1 to nginx-2",
-        listed(f"{end.name} to {end.peer}" for end in _ends(look, "nginx-1", "nginx-2")),
-        ok=not _ends(look, "nginx-1", "nginx-2"),
+        listed(f"{end.name} to {end.peer}" for end in ends),
+        ok=not ends,
         source="nginx-1's interfaces",
     )
     yield from _joined(look, "nginx-1", "nginx-5")

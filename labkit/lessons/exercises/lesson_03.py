@@ -16,15 +16,11 @@ HOSTS = ("h1", "h2", "h3", "h4")
 ADDRESSES = {name: f"10.3.0.{number}" for number, name in enumerate(HOSTS, 1)}
 
 
-def _learned(look: Look, bridge: str) -> list[ev.FdbSet]:
-    """The rows that a bridge has learned since the time that counts, moves among them."""
-    space = look.state().space(MACHINE)
-    link = space.link_named(bridge)
-    return [
-        row
-        for row in look.events(ev.FdbSet)
-        if row.kind == "learned" and link is not None and row.bridge == link.index
-    ]
+def _learned(look: Look) -> list[ev.FdbSet]:
+    """The rows that sw1 has learned since the time that counts, moves among them."""
+    link = look.state().space(MACHINE).link_named("sw1")
+    rows = [row for row in look.events(ev.FdbSet) if row.kind == "learned"]
+    return [row for row in rows if link is not None and row.bridge == link.index]
 
 
 def _owner(look: Look, mac: str) -> str | None:
@@ -41,9 +37,9 @@ def _owner(look: Look, mac: str) -> str | None:
     several=True,
 )
 def learned_whom(look: Look) -> Seen | None:
-    if not list(conversations(look, "h1", ADDRESSES["h2"])):
+    if not conversations(look, "h1", ADDRESSES["h2"]):
         return None
-    rows = _learned(look, "sw1")
+    rows = _learned(look)
     owners = {_owner(look, row.mac) for row in rows}
     evidence = tuple(
         f"{row.mac} at {look.state().space(MACHINE).name_of(row.port)}" for row in rows
@@ -60,10 +56,10 @@ YES, NO = "yes", "no"
     (YES, NO),
 )
 def after_move(look: Look) -> Seen | None:
-    sent = [s for s in sights(look, host="h1", protocol="ICMP") if s.is_sent]
+    sent = sights(look, host="h1", sent=True, protocol="ICMP")
     if not sent:
         return None
-    done = list(conversations(look, "h1", ADDRESSES["h2"]))
+    done = conversations(look, "h1", ADDRESSES["h2"])
     if done:
         return Seen((YES,), (f"frame #{done[-1][1].number} is the answer",))
     return Seen((NO,), (f"frame #{sent[-1].number} was never answered",))
@@ -78,9 +74,9 @@ def after_move(look: Look) -> Seen | None:
 def silent_host(look: Look) -> Seen | None:
     if not any(host.name == "h5" for host in look.lab.hosts):
         return None
-    sent = [s for s in sights(look, host="h5") if s.is_sent]
+    sent = sights(look, host="h5", sent=True)
     words = tuple(s.packet.operation or s.packet.protocol for s in sent)
-    rows = [row for row in _learned(look, "sw1") if _owner(look, row.mac) == "h5"]
+    rows = [row for row in _learned(look) if _owner(look, row.mac) == "h5"]
     return Seen((YES if rows else NO,), words[:4])
 
 
@@ -90,7 +86,7 @@ def silent_host(look: Look) -> Seen | None:
     ("nothing", "the request alone", "the request and the reply"),
 )
 def hub_hears(look: Look) -> Seen | None:
-    if not list(conversations(look, "a", "10.4.0.2")):
+    if not conversations(look, "a", "10.4.0.2"):
         return None
     got = sights(look, host="c", protocol="ICMP")
     kinds = {sight.packet.operation for sight in got}
@@ -152,12 +148,8 @@ def forgetful_hints(look: Look) -> tuple[str, str, str]:
 )
 def to_hub(look: Look) -> Iterator[Row]:
     look.host("h4")
-    found = [
-        s
-        for s in sights(look, host="h4", protocol="ICMP")
-        if (s.packet.source, s.packet.target) == (ADDRESSES["h3"], ADDRESSES["h1"])
-        and s.packet.operation == "echo-reply"
-    ]
+    source, target = ADDRESSES["h3"], ADDRESSES["h1"]
+    found = sights(look, host="h4", operation="echo-reply", source=source, target=target)
     yield expects(
         "h4's eth0 got an echo reply from h3 to h1",
         "such a frame",

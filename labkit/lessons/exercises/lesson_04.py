@@ -6,12 +6,13 @@ import ipaddress
 from collections.abc import Iterator
 
 from labkit.lessons.exercise import exercise
-from labkit.lessons.look import Look, Missing, expects
+from labkit.lessons.look import Look, Missing, expects, reaches
 from labkit.lessons.predict import Seen, prediction
 from labkit.lessons.seen import sights
 from labkit.lessons.verdict import Row, listed
 
 FIRST, SECOND = "172.17.0.2", "172.17.0.3"
+TARGETS = ("172.17.0.3", "172.17.255.1", "8.8.8.8")
 NETWORK = ipaddress.ip_network("172.17.0.0/16")
 NF = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
@@ -20,12 +21,12 @@ NF = "/proc/sys/net/bridge/bridge-nf-call-iptables"
     "way-out",
     "Three packets leave nginx-1, for 172.17.0.3, for 172.17.255.1 and for 8.8.8.8. Which of them "
     "will go through the gateway 172.17.0.1?",
-    ("172.17.0.3", "172.17.255.1", "8.8.8.8"),
+    TARGETS,
     several=True,
 )
 def way_out(look: Look) -> Seen:
     chosen, evidence = [], []
-    for target in ("172.17.0.3", "172.17.255.1", "8.8.8.8"):
+    for target in TARGETS:
         _, text = look.run(look.host("nginx-1"), "ip", "route", "get", target)
         evidence.append(text.splitlines()[0].strip())
         if " via " in text:
@@ -33,43 +34,34 @@ def way_out(look: Look) -> Seen:
     return Seen(tuple(chosen), tuple(evidence))
 
 
+THROUGH = {
+    "the ARP question": ("nginx-2", "who-has"),
+    "the ARP answer": ("nginx-1", "is-at"),
+    "the echo request": ("nginx-2", "echo-request"),
+}
+"""What may get through docker0: the host that gets it then, and what it says."""
+
+
 @prediction(
     "filtered",
     "The machine's firewall now drops what is forwarded, and bridged frames are shown to it. "
     "nginx-1 has forgotten nginx-2's MAC address and pings it. What will get through docker0?",
-    ("the ARP question", "the ARP answer", "the echo request"),
+    tuple(THROUGH),
     several=True,
 )
 def filtered(look: Look) -> Seen | None:
-    if not any(s.is_sent for s in sights(look, host="nginx-1", protocol="ICMP")):
+    if not sights(look, host="nginx-1", sent=True, protocol="ICMP"):
         return None
     got = [
-        (names[key], sight)
-        for host, names in (
-            ("nginx-2", {"who-has": "the ARP question", "echo-request": "the echo request"}),
-            ("nginx-1", {"is-at": "the ARP answer"}),
-        )
-        for sight in sights(look, host=host)
-        if not sight.is_sent and (key := sight.packet.operation) in names
+        (name, sight)
+        for name, (host, operation) in THROUGH.items()
+        for sight in sights(look, host=host, sent=False, operation=operation)
     ]
-    seen = {name for name, _ in got}
-    order = ("the ARP question", "the ARP answer", "the echo request")
     evidence = tuple(f"{name}: frame #{sight.number}" for name, sight in got)
-    return Seen(tuple(name for name in order if name in seen), evidence[:4])
+    return Seen(tuple(name for name, _ in got), evidence[:4])
 
 
 # Exercises
-
-
-def _reaches(look: Look, name: str, address: str) -> Row:
-    ok = look.ping(look.host(name), address)
-    return expects(
-        f"{name} reaches {address}",
-        "an answered ping",
-        "answered" if ok else "no answer",
-        ok=ok,
-        source=f"ping in {name}",
-    )
 
 
 def _others(look: Look) -> list[str]:
@@ -108,13 +100,7 @@ def third_container(look: Look) -> Iterator[Row]:
         ok=bool(plugged),
         source="docker0.ports",
     )
-    addresses = [
-        address.split("/")[0]
-        for name in plugged
-        for interface in look.host(name).interfaces
-        if interface.name != "lo"
-        for address in interface.addresses
-    ]
+    addresses = [address for name in plugged for address in look.addresses(name)]
     inside = [a for a in addresses if ipaddress.ip_address(a) in NETWORK]
     yield expects(
         "it has an address of docker0's network",
@@ -124,7 +110,7 @@ def third_container(look: Look) -> Iterator[Row]:
         source="its interfaces",
     )
     for address in inside[:1]:
-        yield _reaches(look, "nginx-1", address)
+        yield reaches(look, "nginx-1", address)
 
 
 def mend_hints(look: Look) -> tuple[str, str, str]:
@@ -150,7 +136,7 @@ def mend_filter(look: Look) -> Iterator[Row]:
         raise Missing("iptables does not answer in the machine")
     policy = text.split("\n")[0].strip()
     yield expects("FORWARD's policy", "-P FORWARD DROP", policy, source="iptables -S FORWARD")
-    yield _reaches(look, "nginx-1", SECOND)
+    yield reaches(look, "nginx-1", SECOND)
 
 
 def web_hints(look: Look) -> tuple[str, str, str]:
@@ -179,11 +165,8 @@ def second_web(look: Look) -> Iterator[Row]:
     )
     got = [
         sight
-        for sight in sights(look, host="nginx-1", protocol="TCP")
-        if not sight.is_sent
-        and sight.packet.source == SECOND
-        and (sight.packet.ports or (0, 0))[0] == 8080
-        and b"Hello from nginx-2" in sight.frame.data
+        for sight in sights(look, host="nginx-1", sent=False, protocol="TCP", source=SECOND)
+        if (sight.packet.ports or (0, 0))[0] == 8080 and b"Hello from nginx-2" in sight.frame.data
     ]
     yield expects(
         "nginx-1 got nginx-2's page from port 8080",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+from labkit.journey.packets import decode
 from labkit.lessons.exercise import exercise
 from labkit.lessons.look import Look, Missing, expects
 from labkit.lessons.predict import Seen, prediction
@@ -17,17 +18,7 @@ FIRST, SECOND, THIRD = "172.17.0.2", "172.17.0.3", "172.17.0.4"
 NETWORK = ipaddress.ip_network("172.17.0.0/16")
 HOSTS = ("nginx-1", "nginx-2", "nginx-3", "the machine")
 NAMES = {MACHINE: "the machine"}
-
-
-def _questions(look: Look, asker: str, address: str) -> list[Sight]:
-    """The broadcast questions of a host for an address, and every copy of them."""
-    return [
-        sight
-        for sight in sights(look, protocol="ARP")
-        if sight.packet.operation == "who-has"
-        and sight.packet.is_broadcast
-        and (sight.packet.source, sight.packet.target) == (asker, address)
-    ]
+COUNTS = ("none", "one", "two", "three")
 
 
 def _numbers(found: list[Sight]) -> tuple[str, ...]:
@@ -42,7 +33,11 @@ def _numbers(found: list[Sight]) -> tuple[str, ...]:
     several=True,
 )
 def who_hears(look: Look) -> Seen | None:
-    copies = [s for s in _questions(look, FIRST, SECOND) if s.host and not s.is_sent]
+    copies = [
+        sight
+        for sight in sights(look, sent=False, operation="who-has", source=FIRST, target=SECOND)
+        if sight.host and sight.packet.is_broadcast
+    ]
     heard = {NAMES.get(s.host, s.host) for s in copies}
     return Seen(tuple(name for name in HOSTS if name in heard), _numbers(copies)) if heard else None
 
@@ -54,7 +49,7 @@ def who_hears(look: Look) -> Seen | None:
     several=True,
 )
 def who_notes(look: Look) -> Seen | None:
-    if not list(conversations(look, "nginx-1", SECOND)):
+    if not conversations(look, "nginx-1", SECOND):
         return None
     rows = [row for row in look.events(ev.NeighbourSet) if row.mac]
     noted = {NAMES.get(row.netns, row.netns) for row in rows}
@@ -65,14 +60,14 @@ def who_notes(look: Look) -> Seen | None:
 @prediction(
     "second-ping",
     "nginx-1 pings nginx-2 again, at once. How many frames will leave its eth0 this time?",
-    ("none", "one", "two", "three"),
+    COUNTS,
 )
 def second_ping(look: Look) -> Seen | None:
-    if not list(conversations(look, "nginx-1", SECOND)):
+    if not conversations(look, "nginx-1", SECOND):
         return None
-    sent = [s for s in sights(look, host="nginx-1") if s.is_sent]
-    words = ("none", "one", "two", "three")
-    return Seen((words[len(sent)] if len(sent) < len(words) else str(len(sent)),), _numbers(sent))
+    sent = sights(look, host="nginx-1", sent=True)
+    count = COUNTS[len(sent)] if len(sent) < len(COUNTS) else str(len(sent))
+    return Seen((count,), _numbers(sent))
 
 
 @prediction(
@@ -82,7 +77,7 @@ def second_ping(look: Look) -> Seen | None:
     ("nothing", "the request alone", "the reply alone", "the request and the reply"),
 )
 def bystander(look: Look) -> Seen | None:
-    if not list(conversations(look, "nginx-1", SECOND)):
+    if not conversations(look, "nginx-1", SECOND):
         return None
     got = sights(look, host="nginx-3", protocol="ICMP")
     kinds = {sight.packet.operation for sight in got}
@@ -123,25 +118,18 @@ def five_seconds(look: Look) -> Seen | None:
 
 def _learned_unasked(look: Look) -> tuple[int | None, int | None]:
     """The number of the event by which nginx-3 noted nginx-1, and of its own question before."""
-    look.state()
     asked = None
-    first, rows = look.recording.since(0)
-    for number, (_, event) in enumerate(rows, first):
+    for number, event in look.numbered(ev.NeighbourSet, ev.Frame):
         if isinstance(event, ev.NeighbourSet) and event.netns == "nginx-3":
             if event.address == FIRST and event.mac:
                 return number, asked
             if event.address == FIRST:
                 asked = number
         elif isinstance(event, ev.Frame) and event.netns == "nginx-3" and event.is_outgoing:
-            asked = number if _asks_for(event, FIRST) else asked
+            packet = decode(event.data)
+            if (packet.operation, packet.target) == ("who-has", FIRST):
+                asked = number
     return None, asked
-
-
-def _asks_for(frame: ev.Frame, address: str) -> bool:
-    from labkit.journey.packets import decode
-
-    packet = decode(frame.data)
-    return (packet.protocol, packet.operation, packet.target) == ("ARP", "who-has", address)
 
 
 def unasked_hints(look: Look) -> tuple[str, str, str]:
@@ -180,8 +168,7 @@ def unasked(look: Look) -> Iterator[Row]:
 def overheard_hints(look: Look) -> tuple[str, str, str]:
     rows = [row for row in look.bridge("docker0").fdb if row.kind == "learned"]
     known = {row.mac for row in rows}
-    target = next(i.mac for i in look.host("nginx-2").interfaces if i.name == "eth0")
-    among = "is" if target in known else "is not"
+    among = "is" if look.interface("nginx-2").mac in known else "is not"
     return (
         f"docker0 has learned {len(rows)} rows now, and nginx-2 {among} among them. When does a "
         "switch send a frame for one host to others as well?",
@@ -198,13 +185,9 @@ def overheard_hints(look: Look) -> tuple[str, str, str]:
 )
 def overheard(look: Look) -> Iterator[Row]:
     look.host("nginx-3")
-    found = [
-        sight
-        for sight in sights(look, host="nginx-3", protocol="ICMP")
-        if (sight.packet.source, sight.packet.target) == (SECOND, FIRST)
-        and sight.packet.operation == "echo-request"
-        and not sight.is_sent
-    ]
+    found = sights(
+        look, host="nginx-3", sent=False, operation="echo-request", source=SECOND, target=FIRST
+    )
     yield expects(
         "nginx-3's eth0 got a frame that is not for its MAC address",
         "an echo request from nginx-2 to nginx-1",
@@ -218,9 +201,8 @@ def _outside(look: Look) -> list[Sight]:
     """IP packets of nginx-1 for addresses that are not of docker0's network, as they left."""
     return [
         sight
-        for sight in sights(look, host="nginx-1")
-        if sight.is_sent
-        and sight.packet.ttl is not None
+        for sight in sights(look, host="nginx-1", sent=True)
+        if sight.packet.ttl is not None
         and ":" not in sight.packet.target
         and not sight.packet.is_broadcast
         and ipaddress.ip_address(sight.packet.target) not in NETWORK
@@ -251,7 +233,7 @@ def faraway(look: Look) -> Iterator[Row]:
     if not sent:
         raise Missing("nginx-1 has sent no such packet yet")
     bridge = look.bridge("docker0")
-    mac = next(i.mac for i in look.lab.machine.interfaces if i.name == bridge.interface)
+    mac = look.interface(MACHINE, bridge.interface).mac
     last = sent[-1]
     yield expects(
         "the IP packet is for a far-away address",
@@ -284,10 +266,7 @@ def silent_hints(look: Look) -> tuple[str, str, str]:
     hints=silent_hints,
 )
 def silent(look: Look) -> Iterator[Row]:
-    macs = {
-        name: next(i.mac for i in look.host(name).interfaces if i.name == "eth0")
-        for name in ("nginx-1", "nginx-2")
-    }
+    macs = {name: look.interface(name).mac for name in ("nginx-1", "nginx-2")}
     for name, other, address in (("nginx-1", "nginx-2", SECOND), ("nginx-2", "nginx-1", FIRST)):
         row = next((r for r in look.host(name).neighbours if r.address == address), None)
         yield expects(
@@ -296,14 +275,9 @@ def silent(look: Look) -> Iterator[Row]:
             f"{row.mac} {row.state}" if row else "no row",
             source=f"{name}'s neighbour table",
         )
-    first, rows = look.recording.since(0)
-    told = [
-        number
-        for number, (_, event) in enumerate(rows, first)
-        if isinstance(event, ev.NeighbourSet) and event.state == "PERMANENT"
-    ]
+    told = [n for n, row in look.numbered(ev.NeighbourSet) if row.state == "PERMANENT"]
     since = Look(look.lab, told[-1]) if told else None
-    done = list(conversations(since, "nginx-1", SECOND)) if since else []
+    done = conversations(since, "nginx-1", SECOND) if since else []
     yield expects(
         "a ping since then was answered",
         "an echo request of nginx-1, and its reply",

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 from labkit.journey.packets import decode
 from labkit.lessons.exercise import exercise
-from labkit.lessons.look import Look, Missing, expects
+from labkit.lessons.look import Look, expects, reaches
 from labkit.lessons.predict import Seen, prediction
 from labkit.lessons.seen import conversations, sights
 from labkit.lessons.verdict import Row, listed
 from labkit.model import events as ev
 from labkit.model.operations import MACHINE
-from labkit.model.values import Interface
 
 ADDRESS = "10.6.0.1"
 YES, NO = "yes, it is answered", "no, it is not answered"
@@ -20,15 +19,7 @@ YES, NO = "yes, it is answered", "no, it is not answered"
 
 def _asked(look: Look) -> bool:
     """Whether nginx-1 has pinged the machine's address since the lock, or tried to."""
-    frames = sights(look, host="nginx-1")
-    return any(s.is_sent and s.packet.target == ADDRESS for s in frames)
-
-
-def _answered(look: Look) -> Seen | None:
-    done = list(conversations(look, "nginx-1", ADDRESS))
-    if done:
-        return Seen((YES,), (f"frames #{done[-1][0].number} and #{done[-1][1].number} of the log",))
-    return Seen((NO,), ("no reply was captured at nginx-1's eth0",)) if _asked(look) else None
+    return bool(sights(look, host="nginx-1", sent=True, target=ADDRESS))
 
 
 @prediction(
@@ -37,17 +28,16 @@ def _answered(look: Look) -> Seen | None:
     "Will there be an answer?",
     (YES, NO),
 )
-def port_warm(look: Look) -> Seen | None:
-    return _answered(look)
-
-
 @prediction(
     "port-cold",
     "The same ping, after both sides have forgotten each other's MAC address. Will it be answered?",
     (YES, NO),
 )
-def port_cold(look: Look) -> Seen | None:
-    return _answered(look)
+def answered(look: Look) -> Seen | None:
+    done = conversations(look, "nginx-1", ADDRESS)
+    if done:
+        return Seen((YES,), (f"frames #{done[-1][0].number} and #{done[-1][1].number} of the log",))
+    return Seen((NO,), ("no reply was captured at nginx-1's eth0",)) if _asked(look) else None
 
 
 @prediction(
@@ -59,50 +49,29 @@ def where_in(look: Look) -> Seen | None:
     if not _asked(look):
         return None
     rows = [e for e in look.events(ev.NeighbourSet) if e.netns == MACHINE and e.mac]
-    state = look.state()
-    names = {state.space(MACHINE).name_of(row.index) for row in rows}
-    got = [
-        sight
-        for sight in sights(look, host=MACHINE)
-        if not sight.is_sent and sight.packet.target == ADDRESS
-    ]
-    names |= {state.space(MACHINE).name_of(sight.frame.index) for sight in got}
-    evidence = tuple(
-        f"frame #{s.number} at {state.space(MACHINE).name_of(s.frame.index)}" for s in got
-    )
+    space = look.state().space(MACHINE)
+    got = sights(look, host=MACHINE, sent=False, target=ADDRESS)
+    indexes = {row.index for row in rows} | {sight.frame.index for sight in got}
+    names = {space.name_of(index) for index in indexes}
+    evidence = tuple(f"frame #{s.number} at {space.name_of(s.frame.index)}" for s in got)
     return Seen(tuple(n for n in ("eth0", "docker0") if n in names), evidence[:4])
 
 
 # Exercises
 
 
-def _interface(look: Look, name: str) -> Interface:
-    for interface in look.lab.machine.interfaces:
-        if interface.name == name:
-            return interface
-    raise Missing(f"the machine has no interface {name!r} any more")
-
-
 def _holder(look: Look) -> str:
     """Which of the machine's interfaces has the address."""
-    holders = [
+    return listed(
         one.name
         for one in look.lab.machine.interfaces
         if any(a.split("/")[0] == ADDRESS for a in one.addresses)
-    ]
-    return listed(holders)
+    )
 
 
 def _reached(look: Look) -> Row:
     look.run(look.host("nginx-1"), "ip", "neigh", "flush", "dev", "eth0")
-    ok = look.ping(look.host("nginx-1"), ADDRESS)
-    return expects(
-        f"nginx-1 reaches {ADDRESS}, from a cold start",
-        "an answered ping",
-        "answered" if ok else "no answer",
-        ok=ok,
-        source="ping in nginx-1",
-    )
+    return reaches(look, "nginx-1", ADDRESS, how=", from a cold start")
 
 
 def move_hints(look: Look) -> tuple[str, str, str]:
@@ -121,14 +90,14 @@ def move_hints(look: Look) -> tuple[str, str, str]:
     hints=move_hints,
 )
 def as_a_port(look: Look) -> Iterator[Row]:
-    port = _interface(look, "eth0")
+    port = look.interface(MACHINE)
     yield expects("eth0 is a port of docker0", "docker0", port.bridge or "no bridge")
     yield expects(f"{ADDRESS} is where the stack receives", "docker0", _holder(look))
     yield _reached(look)
 
 
 def free_hints(look: Look) -> tuple[str, str, str]:
-    port = _interface(look, "eth0")
+    port = look.interface(MACHINE)
     return (
         f"eth0 is {'a port of ' + port.bridge if port.bridge else 'no port'} now, and {ADDRESS} is "
         f"on {_holder(look)}.",
@@ -143,14 +112,14 @@ def free_hints(look: Look) -> tuple[str, str, str]:
     hints=free_hints,
 )
 def as_a_host(look: Look) -> Iterator[Row]:
-    port = _interface(look, "eth0")
+    port = look.interface(MACHINE)
     yield expects("eth0 is a port of", "no bridge", port.bridge or "no bridge")
     yield expects(f"{ADDRESS} is on", "eth0", _holder(look))
     yield _reached(look)
 
 
 def talks_hints(look: Look) -> tuple[str, str, str]:
-    port = _interface(look, "eth0")
+    port = look.interface(MACHINE)
     return (
         f"eth0 is {'a port of ' + port.bridge if port.bridge else 'no port'} now. What the stack "
         "itself sends out of it carries eth0's own MAC address as its source.",
@@ -165,7 +134,7 @@ def talks_hints(look: Look) -> tuple[str, str, str]:
     hints=talks_hints,
 )
 def still_talks(look: Look) -> Iterator[Row]:
-    mac = _interface(look, "eth0").mac
+    mac = look.interface(MACHINE).mac
     held = {a.split("/")[0] for h in look.lab.hosts for i in h.interfaces for a in i.addresses}
     found = None
     for event, state in look.history():

@@ -37,19 +37,12 @@ FEW, HUNDREDS, THOUSANDS = "4 or fewer", "some hundreds", "thousands"
     (FEW, HUNDREDS, THOUSANDS),
 )
 def storm(look: Look) -> Seen:
-    names = {bridge.name for bridge in look.lab.bridges}
-    cables = [
-        cable
-        for cable in look.lab.cables
-        if {end.bridge for end in cable.ends} == {"sw1", "sw2"} <= names
-    ]
+    cables = [c for c in look.lab.cables if {end.bridge for end in c.ends} == {"sw1", "sw2"}]
     if len(cables) < 2:
         raise Missing("sw1 and sw2 are not joined by two cables")
     port = cables[1].ends[0].interface
-    files = (
-        f"/sys/class/net/{port}/statistics/tx_packets /sys/class/net/{port}/statistics/rx_packets"
-    )
-    _, text = look.run(look.lab.machine, f"cat {files}")
+    folder = f"/sys/class/net/{port}/statistics"
+    _, text = look.run(look.lab.machine, f"cat {folder}/tx_packets {folder}/rx_packets")
     sent, received = map(int, text.split())
     if not sent + received:
         raise Missing("the second cable has carried no frame yet")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit.lessons.faults.plan import Plan, fault, on
+from labkit.lessons.faults.plan import Plan, fault
 from labkit.lessons.scene import Scene
 
 # Filters
@@ -15,26 +15,24 @@ def forward_policy_drop(s: Scene) -> Plan:
         host=s.router,
         table="iptables -S",
         shows="-P FORWARD DROP; pings to the router itself are answered",
-        plant=on(s.router, "iptables -P FORWARD DROP"),
-        mend=on(s.router, "iptables -P FORWARD ACCEPT"),
+        plant=["iptables -P FORWARD DROP"],
+        mend=["iptables -P FORWARD ACCEPT"],
     )
 
 
 @fault(3)
 def bridged_traffic_is_filtered(s: Scene) -> Plan:
-    machine = s.lab.machine
     return Plan(
         what="The machine hands bridged packets to iptables (bridge-nf-call-iptables is 1), and "
         "its FORWARD chain has the policy DROP.",
-        host=machine,
+        host=s.lab.machine,
         table="sysctl net.bridge.bridge-nf-call-iptables; iptables -S",
         shows="1, and -P FORWARD DROP; ARP passes the switch, IP does not",
-        plant=on(
-            machine,
+        plant=[
             "sysctl -qw net.bridge.bridge-nf-call-iptables=1",
             "iptables -P FORWARD DROP",
-        ),
-        mend=on(machine, "sysctl -qw net.bridge.bridge-nf-call-iptables=0"),
+        ],
+        mend=["sysctl -qw net.bridge.bridge-nf-call-iptables=0"],
     )
 
 
@@ -46,8 +44,8 @@ def service_is_filtered(s: Scene) -> Plan:
         host=s.server,
         table="iptables -S",
         shows=f"-A {rule}; pings are answered, and nginx listens",
-        plant=on(s.server, f"iptables -A {rule}"),
-        mend=on(s.server, f"iptables -D {rule}"),
+        plant=[f"iptables -A {rule}"],
+        mend=[f"iptables -D {rule}"],
     )
 
 
@@ -60,8 +58,8 @@ def echo_is_filtered(s: Scene) -> Plan:
         host=host,
         table="iptables -S",
         shows=f"-A {rule}, and its counter in `iptables -nvL` grows with every ping",
-        plant=on(host, f"iptables -A {rule}"),
-        mend=on(host, f"iptables -D {rule}"),
+        plant=[f"iptables -A {rule}"],
+        mend=[f"iptables -D {rule}"],
     )
 
 

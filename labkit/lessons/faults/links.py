@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from labkit.lessons.faults.plan import Commands, Plan, fault, on
+from labkit.lessons.faults.plan import Plan, fault
 from labkit.lessons.look import Look
 from labkit.lessons.scene import Scene
 
@@ -14,14 +12,14 @@ from labkit.lessons.scene import Scene
 @fault(1)
 def port_is_down(s: Scene) -> Plan:
     host = s.draw.choice((s.first, s.second, s.router))
-    port, machine = s.port_of(host), s.lab.machine
+    port = s.port_of(host)
     return Plan(
         what=f"The switch's port {port}, where {host.name}'s cable ends, was taken down.",
-        host=machine,
+        host=s.lab.machine,
         table="ip -br link",
         shows=f"{port} is DOWN, and in {host.name} eth0 has NO-CARRIER",
-        plant=on(machine, f"ip link set {port} down"),
-        mend=on(machine, f"ip link set {port} up"),
+        plant=[f"ip link set {port} down"],
+        mend=[f"ip link set {port} up"],
     )
 
 
@@ -33,8 +31,8 @@ def interface_is_down(s: Scene) -> Plan:
         host=host,
         table="ip -br link",
         shows="eth0 is DOWN, and `ip route` is empty",
-        plant=on(host, "ip link set eth0 down"),
-        mend=on(host, "ip link set eth0 up", f"ip route add default via {s.router_near}"),
+        plant=["ip link set eth0 down"],
+        mend=["ip link set eth0 up", f"ip route add default via {s.router_near}"],
     )
 
 
@@ -46,35 +44,35 @@ def uplink_is_down(s: Scene) -> Plan:
         host=s.router,
         table="ip -br link",
         shows=f"eth1 is DOWN, and there is no route to {network}",
-        plant=on(s.router, "ip link set eth1 down"),
-        mend=on(s.router, "ip link set eth1 up"),
+        plant=["ip link set eth1 down"],
+        mend=["ip link set eth1 up"],
     )
 
 
 @fault(2)
 def port_out_of_the_bridge(s: Scene) -> Plan:
     host = s.draw.choice((s.first, s.second, s.router))
-    port, machine = s.port_of(host), s.lab.machine
+    port = s.port_of(host)
     return Plan(
         what=f"{port}, where {host.name}'s cable ends, was taken out of {s.switch.name}.",
-        host=machine,
+        host=s.lab.machine,
         table="bridge link",
         shows=f"{port} is not among the switch's ports, though it is up",
-        plant=on(machine, f"ip link set {port} nomaster"),
-        mend=on(machine, f"ip link set {port} master {s.switch.interface}"),
+        plant=[f"ip link set {port} nomaster"],
+        mend=[f"ip link set {port} master {s.switch.interface}"],
     )
 
 
 @fault(1)
 def bridge_is_down(s: Scene) -> Plan:
-    name, machine = s.switch.interface, s.lab.machine
+    name = s.switch.interface
     return Plan(
         what=f"The switch {name} itself was taken down.",
-        host=machine,
+        host=s.lab.machine,
         table="ip -br link",
         shows=f"{name} is DOWN while its ports are up",
-        plant=on(machine, f"ip link set {name} down"),
-        mend=on(machine, f"ip link set {name} up"),
+        plant=[f"ip link set {name} down"],
+        mend=[f"ip link set {name} up"],
     )
 
 
@@ -82,15 +80,15 @@ def bridge_is_down(s: Scene) -> Plan:
 def small_mtu(s: Scene) -> Plan:
     host = s.client()
     size = s.draw.randrange(600, 1300, 4)
-    port, machine = s.port_of(host), s.lab.machine
+    port = s.port_of(host)
     return Plan(
         what=f"The switch's port {port} got an MTU of {size}: larger frames for {host.name} are "
         "dropped there without a word.",
-        host=machine,
+        host=s.lab.machine,
         table="ip link",
         shows=f"mtu {size} at {port}, 1500 everywhere else; small pings pass, large ones do not",
-        plant=on(machine, f"ip link set {port} mtu {size}"),
-        mend=on(machine, f"ip link set {port} mtu 1500"),
+        plant=[f"ip link set {port} mtu {size}"],
+        mend=[f"ip link set {port} mtu 1500"],
     )
 
 
@@ -102,8 +100,8 @@ def arp_is_off(s: Scene) -> Plan:
         host=host,
         table="ip link show eth0",
         shows="the flag NOARP; and `ip neigh show nud all` has rows in the state NOARP",
-        plant=on(host, "ip link set eth0 arp off"),
-        mend=on(host, "ip link set eth0 arp on"),
+        plant=["ip link set eth0 arp off"],
+        mend=["ip link set eth0 arp on"],
     )
 
 
@@ -121,18 +119,8 @@ def wrong_subnet(s: Scene) -> Plan:
         host=host,
         table="ip address",
         shows=f"{wrong}/24 where the plan says {right}/24",
-        plant=on(
-            host,
-            f"ip address add {wrong}/24 dev eth0",
-            f"ip address del {right}/24 dev eth0",
-            f"ip route replace default via {s.router_near} dev eth0 onlink",
-        ),
-        mend=on(
-            host,
-            f"ip address add {right}/24 dev eth0",
-            f"ip address del {wrong}/24 dev eth0",
-            f"ip route replace default via {s.router_near}",
-        ),
+        plant=_renumber(s, f"{right}/24", f"{wrong}/24", " dev eth0 onlink"),
+        mend=_renumber(s, f"{wrong}/24", f"{right}/24"),
     )
 
 
@@ -147,18 +135,8 @@ def prefix_too_short(s: Scene) -> Plan:
         table="ip route",
         shows=f"a direct route for a /{length} that contains {s.at(s.server)}; `ip neigh` says "
         "FAILED",
-        plant=on(
-            host,
-            f"ip address add {right}/{length} dev eth0",
-            f"ip address del {right}/24 dev eth0",
-            f"ip route replace default via {s.router_near}",
-        ),
-        mend=on(
-            host,
-            f"ip address add {right}/24 dev eth0",
-            f"ip address del {right}/{length} dev eth0",
-            f"ip route replace default via {s.router_near}",
-        ),
+        plant=_renumber(s, f"{right}/24", f"{right}/{length}"),
+        mend=_renumber(s, f"{right}/{length}", f"{right}/24"),
     )
 
 
@@ -172,8 +150,8 @@ def duplicate_address(s: Scene) -> Plan:
         host=twin,
         table="ip address",
         shows=f"{address} in {twin.name} too; two MACs answer to who-has {address}",
-        plant=on(twin, f"ip address add {address}/24 dev eth0"),
-        mend=on(twin, f"ip address del {address}/24 dev eth0"),
+        plant=[f"ip address add {address}/24 dev eth0"],
+        mend=[f"ip address del {address}/24 dev eth0"],
         lingers=lambda look: _holders(look, address) > 1,
     )
 
@@ -188,8 +166,9 @@ def duplicate_mac(s: Scene) -> Plan:
         host=s.lab.machine,
         table=f"bridge fdb show br {s.switch.interface} dynamic",
         shows=f"one row for {mac} that moves from port to port with whoever spoke last",
-        plant=on(twin, f"ip link set eth0 address {mac}"),
-        mend=on(twin, f"ip link set eth0 address {own}"),
+        plant=[f"ip link set eth0 address {mac}"],
+        mend=[f"ip link set eth0 address {own}"],
+        planted_in=twin,
         lingers=_twins,
     )
 
@@ -198,14 +177,13 @@ def duplicate_mac(s: Scene) -> Plan:
 def router_addresses_swapped(s: Scene) -> Plan:
     near, far = f"{s.router_near}/24", f"{s.router_far}/24"
 
-    def give(first: str, second: str) -> Commands:
-        return on(
-            s.router,
+    def give(first: str, second: str) -> list[str]:
+        return [
             "ip address flush dev eth0",
             "ip address flush dev eth1",
             f"ip address add {first} dev eth0",
             f"ip address add {second} dev eth1",
-        )
+        ]
 
     return Plan(
         what=f"The addresses of {s.router.name}'s two interfaces were swapped.",
@@ -215,6 +193,15 @@ def router_addresses_swapped(s: Scene) -> Plan:
         plant=give(far, near),
         mend=give(near, far),
     )
+
+
+def _renumber(s: Scene, old: str, new: str, how: str = "") -> list[str]:
+    """Gives a client's eth0 another address. The default route goes with the old one: set anew."""
+    return [
+        f"ip address add {new} dev eth0",
+        f"ip address del {old} dev eth0",
+        f"ip route replace default via {s.router_near}{how}",
+    ]
 
 
 def _holders(look: Look, address: str) -> int:
@@ -229,12 +216,6 @@ def _holders(look: Look, address: str) -> int:
 
 def _twins(look: Look) -> bool:
     """Whether two hosts' interfaces have the same MAC."""
-    macs = list(_macs(look))
+    links = [link for space in look.state().namespaces.values() for link in space.links.values()]
+    macs = [link.mac for link in links if link.kind == "veth" and link.master is None]
     return len(macs) != len(set(macs))
-
-
-def _macs(look: Look) -> Iterator[str]:
-    for space in look.state().namespaces.values():
-        for link in space.links.values():
-            if link.kind == "veth" and link.master is None:
-                yield link.mac

@@ -10,13 +10,12 @@ from labkit.hosts import Host
 from labkit.lessons.look import Look
 from labkit.lessons.scene import Scene
 
-Commands = list[tuple[Host, str]]
-
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One fault, with its details.
 
-    `table` is the command that shows it, in `host`, and `shows` what an expert sees there.
+    `table` is the command that shows it, in `host`, and `shows` what an expert sees there. The
+    commands that plant and mend it run in that host too, unless `planted_in` names another.
     `listen` is where the web server listens ("" for one that does not run). `lingers` says
     whether the cause is still there, for a fault that pings cannot be trusted to show.
     """
@@ -25,10 +24,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     host: Host
     table: str
     shows: str
-    plant: Commands = []
-    mend: Commands = []
+    plant: list[str] = []
+    mend: list[str] = []
+    planted_in: Host | None = None
     listen: str | None = None
     lingers: Callable[[Look], bool] | None = None
+
+    @property
+    def place(self) -> Host:
+        """The host in which it is planted and mended."""
+        return self.planted_in or self.host
 
 
 Fault = Callable[[Scene], Plan]
@@ -47,8 +52,3 @@ def fault(level: int) -> Callable[[Fault], Fault]:
         return make
 
     return add
-
-
-def on(host: Host, *commands: str) -> Commands:
-    """Commands for one host, in order."""
-    return [(host, command) for command in commands]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from labkit.lessons.faults.plan import Plan, fault, on
+from labkit.lessons.faults.plan import Plan, fault
 from labkit.lessons.scene import Scene
 
 # Routes
@@ -18,8 +18,8 @@ def no_default_route(s: Scene) -> Plan:
         host=host,
         table="ip route",
         shows="no line that begins with default; ping says Network is unreachable",
-        plant=on(host, "ip route del default"),
-        mend=on(host, f"ip route add default via {s.router_near}"),
+        plant=["ip route del default"],
+        mend=[f"ip route add default via {s.router_near}"],
     )
 
 
@@ -31,8 +31,8 @@ def no_way_back(s: Scene) -> Plan:
         table="ip route",
         shows="no line that begins with default; `ip -s link` counts requests in, hardly an "
         "answer out",
-        plant=on(s.server, "ip route del default"),
-        mend=on(s.server, f"ip route add default via {s.router_far}"),
+        plant=["ip route del default"],
+        mend=[f"ip route add default via {s.router_far}"],
     )
 
 
@@ -44,8 +44,8 @@ def gateway_nobody_has(s: Scene) -> Plan:
         host=host,
         table="ip route",
         shows=f"default via {nobody}; and `ip neigh` says FAILED for it",
-        plant=on(host, f"ip route replace default via {nobody}"),
-        mend=on(host, f"ip route replace default via {s.router_near}"),
+        plant=[f"ip route replace default via {nobody}"],
+        mend=[f"ip route replace default via {s.router_near}"],
     )
 
 
@@ -58,8 +58,8 @@ def gateway_is_a_client(s: Scene) -> Plan:
         host=host,
         table="ip route",
         shows=f"default via {s.at(twin)}: {twin.name} gets the frames and drops the packets",
-        plant=on(host, f"ip route replace default via {s.at(twin)}"),
-        mend=on(host, f"ip route replace default via {s.router_near}"),
+        plant=[f"ip route replace default via {s.at(twin)}"],
+        mend=[f"ip route replace default via {s.router_near}"],
     )
 
 
@@ -76,8 +76,8 @@ def more_specific_route(s: Scene) -> Plan:
         host=host,
         table=f"ip route get {target}",
         shows=f"via {s.at(twin)} instead of {s.router_near}",
-        plant=on(host, f"ip route add {network} via {s.at(twin)}"),
-        mend=on(host, f"ip route del {network}"),
+        plant=[f"ip route add {network} via {s.at(twin)}"],
+        mend=[f"ip route del {network}"],
     )
 
 
@@ -89,8 +89,8 @@ def blackhole(s: Scene) -> Plan:
         host=s.router,
         table="ip route",
         shows=f"blackhole {network}",
-        plant=on(s.router, f"ip route add blackhole {network}"),
-        mend=on(s.router, f"ip route del blackhole {network}"),
+        plant=[f"ip route add blackhole {network}"],
+        mend=[f"ip route del blackhole {network}"],
     )
 
 
@@ -103,8 +103,8 @@ def unreachable(s: Scene) -> Plan:
         host=host,
         table="ip route",
         shows=f"unreachable {target}; ping says No route to host, and no frame leaves",
-        plant=on(host, f"ip route add unreachable {target}"),
-        mend=on(host, f"ip route del unreachable {target}"),
+        plant=[f"ip route add unreachable {target}"],
+        mend=[f"ip route del unreachable {target}"],
     )
 
 
@@ -116,8 +116,8 @@ def prohibit(s: Scene) -> Plan:
         host=s.router,
         table="ip route",
         shows=f"prohibit {s.at(host)}; it answers with ICMP Packet filtered",
-        plant=on(s.router, f"ip route add prohibit {s.at(host)}"),
-        mend=on(s.router, f"ip route del prohibit {s.at(host)}"),
+        plant=[f"ip route add prohibit {s.at(host)}"],
+        mend=[f"ip route del prohibit {s.at(host)}"],
     )
 
 
@@ -131,8 +131,8 @@ def rule_before_the_routes(s: Scene) -> Plan:
         host=s.router,
         table="ip rule",
         shows=f"{priority}: from {s.at(host)} blackhole; `ip route` alone looks healthy",
-        plant=on(s.router, f"ip rule add {rule}"),
-        mend=on(s.router, f"ip rule del {rule}"),
+        plant=[f"ip rule add {rule}"],
+        mend=[f"ip rule del {rule}"],
     )
 
 
@@ -146,8 +146,8 @@ def forwarding_is_off(s: Scene) -> Plan:
         host=s.router,
         table="sysctl net.ipv4.ip_forward",
         shows="0; both of its networks reach it, and nothing goes through",
-        plant=on(s.router, "sysctl -qw net.ipv4.ip_forward=0"),
-        mend=on(s.router, "sysctl -qw net.ipv4.ip_forward=1"),
+        plant=["sysctl -qw net.ipv4.ip_forward=0"],
+        mend=["sysctl -qw net.ipv4.ip_forward=1"],
     )
 
 
@@ -159,8 +159,8 @@ def answers_no_echo(s: Scene) -> Plan:
         host=host,
         table="sysctl net.ipv4.icmp_echo_ignore_all",
         shows="1; ARP and TCP with it work, and its own pings are answered",
-        plant=on(host, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1"),
-        mend=on(host, "sysctl -qw net.ipv4.icmp_echo_ignore_all=0"),
+        plant=["sysctl -qw net.ipv4.icmp_echo_ignore_all=1"],
+        mend=["sysctl -qw net.ipv4.icmp_echo_ignore_all=0"],
     )
 
 
@@ -172,8 +172,8 @@ def answers_no_arp(s: Scene) -> Plan:
         host=host,
         table="sysctl -a -r arp_ignore",
         shows="8 for eth0; who-has frames reach it, and no answer leaves",
-        plant=on(host, "sysctl -qw net.ipv4.conf.eth0.arp_ignore=8"),
-        mend=on(host, "sysctl -qw net.ipv4.conf.eth0.arp_ignore=0"),
+        plant=["sysctl -qw net.ipv4.conf.eth0.arp_ignore=8"],
+        mend=["sysctl -qw net.ipv4.conf.eth0.arp_ignore=0"],
     )
 
 
@@ -185,8 +185,8 @@ def one_hop_only(s: Scene) -> Plan:
         host=host,
         table="sysctl net.ipv4.ip_default_ttl",
         shows="1; ping beyond the router says Time to live exceeded",
-        plant=on(host, "sysctl -qw net.ipv4.ip_default_ttl=1"),
-        mend=on(host, "sysctl -qw net.ipv4.ip_default_ttl=64"),
+        plant=["sysctl -qw net.ipv4.ip_default_ttl=1"],
+        mend=["sysctl -qw net.ipv4.ip_default_ttl=64"],
     )
 
 
@@ -202,8 +202,8 @@ def wrong_neighbour(s: Scene) -> Plan:
         table="ip neigh",
         shows=f"{s.at(target)} lladdr {mac} PERMANENT; {target.name}'s own MAC is "
         f"{s.macs[target.name]}",
-        plant=on(host, f"ip neigh replace {s.at(target)} lladdr {mac} nud permanent dev eth0"),
-        mend=on(host, f"ip neigh del {s.at(target)} dev eth0"),
+        plant=[f"ip neigh replace {s.at(target)} lladdr {mac} nud permanent dev eth0"],
+        mend=[f"ip neigh del {s.at(target)} dev eth0"],
     )
 
 
