@@ -74,10 +74,16 @@ class Look:
         who = "the machine" if name == MACHINE else name
         raise Missing(f"{who} has no interface {which!r} any more")
 
+    def interfaces(self, name: str) -> list[Interface]:
+        """A host's interfaces, lo left out. Raises Missing where it has no other."""
+        own = [one for one in self.host(name).interfaces if one.name != "lo"]
+        if not own:
+            raise Missing(f"{name} has no interface but lo any more")
+        return own
+
     def addresses(self, name: str) -> list[str]:
         """The addresses of a host's interfaces, lo left out. Raises Missing."""
-        own = [one for one in self.host(name).interfaces if one.name != "lo"]
-        return [address.split("/")[0] for one in own for address in one.addresses]
+        return [a.split("/")[0] for one in self.interfaces(name) for a in one.addresses]
 
     def state(self) -> State:
         """The tables, when all that has happened so far has been told."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -131,18 +131,21 @@ class Mystery:
 
     def check(self) -> Verdict:
         """Whether the network is well: passed, not yet, or could not tell."""
-        name = f"mystery-{self.seed}"
-        verdict = judge(name, self._rows(), asks="Find the fault and mend it.")
+        verdict = self._judge()
         recorded = self.lab.recording.is_replayed
         if recorded:
             note = recorded_note(verdict, "the lesson's")
         elif verdict:
             self._solved = True
-            problem = "" if self._given_up else progress.passed(name)
+            problem = "" if self._given_up else progress.passed(verdict.name)
             note = problem or "mystery.report() tells what it was."
         else:
             note = "mystery.hint() helps."
         return msgspec.structs.replace(verdict, note=note, recorded=recorded)
+
+    def _judge(self) -> Verdict:
+        name = f"mystery-{self.seed}"
+        return judge(name, self._rows(), asks="Find the fault and mend it.")
 
     def _rows(self) -> Iterator[Row]:
         well = True
@@ -157,7 +160,7 @@ class Mystery:
 
     def hint(self) -> Words:
         """The next of three hints: what works and what does not, where to look, and in whom."""
-        rows = list(self._rows())
+        rows = self._judge().rows
         if all(row.ok for row in rows):
             return Words(title="Mystery", text="It is mended: check() says so too.")
         self._hints = min(3, self._hints + 1)
@@ -166,9 +169,9 @@ class Mystery:
 
     def hints(self) -> tuple[str, str, str]:
         """All three hints at once, for an exercise that counts them itself."""
-        return self._texts(list(self._rows()))
+        return self._texts(self._judge().rows)
 
-    def _texts(self, rows: list[Row]) -> tuple[str, str, str]:
+    def _texts(self, rows: Sequence[Row]) -> tuple[str, str, str]:
         plan = self._plan
         return (
             _compared(rows),
@@ -234,9 +237,13 @@ def _order(seed: int, known: list[Fault]) -> list[Fault]:
     return shuffled[place:] + shuffled[:place]
 
 
-def _compared(rows: list[Row]) -> str:
+def _compared(rows: Sequence[Row]) -> str:
     works = "\n".join(f"  ✓ {row.what}" for row in rows if row.ok) or "  nothing"
-    fails = "\n".join(f"  ✗ {row.what}" for row in rows if not row.ok)
+    fails = "\n".join(
+        f"  ✗ {row.what}" if row.ok is False else f"  ? could not look: {row.observed}"
+        for row in rows
+        if not row.ok
+    )
     return (
         f"This works:\n{works}\nThis does not:\n{fails}\n"
         "What do those have in common that fail, and where do their ways part from the others'?"

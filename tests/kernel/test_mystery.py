@@ -10,7 +10,7 @@ import pytest
 from labkit import Lab, LabkitError
 from labkit.launch.launchers import LAUNCHERS
 from labkit.lessons import progress
-from labkit.lessons.look import Missing
+from labkit.lessons.look import Missing, Unable
 from labkit.lessons.mystery import Mystery, made
 from labkit.lessons.scene import Scene
 from labkit.model import events as ev
@@ -100,6 +100,19 @@ def test_commands_show_the_network_as_it_was_meant_to_be(seed):
     healthy = Scene("healthy", random.Random(f"labkit mystery {seed}"), None)
     assert str(healthy.lab.commands) == told
     healthy.lab.close()
+
+
+def test_a_hint_that_cannot_look_says_so(monkeypatch):
+    mystery = Mystery(0)
+
+    def goals(_):
+        raise Unable("'curl' in h1: not found")
+        yield
+
+    monkeypatch.setattr(Scene, "goals", goals)
+    assert "could not look: 'curl' in h1: not found" in mystery.hint().text
+    assert mystery.check().answer == "could not tell"
+    mystery.lab.close()
 
 
 @pytest.mark.parametrize("seed", range(0, 38, 9))

@@ -161,7 +161,7 @@ def to_hub(look: Look) -> Iterator[Row]:
 
 def pinned_hints(look: Look) -> tuple[str, str, str]:
     ports = listed(f"{p.name} → {p.peer}" for p in look.bridge("sw1").ports)
-    mac = next(i.mac for i in look.host("h3").interfaces if i.name != "lo")
+    mac = look.interfaces("h3")[0].mac
     return (
         f"h3's MAC address is {mac}. sw1's ports: {ports}. Which one leads to h3?",
         "A row that is put in by hand is static: it is not learned, and it does not age. See man 8 "
@@ -176,7 +176,7 @@ def pinned_hints(look: Look) -> tuple[str, str, str]:
     hints=pinned_hints,
 )
 def pinned(look: Look) -> Iterator[Row]:
-    mac = next(i.mac for i in look.host("h3").interfaces if i.name != "lo")
+    mac = look.interfaces("h3")[0].mac
     port = next(
         (p.name for p in look.bridge("sw1").ports if (p.peer or "").startswith("h3:")), "none"
     )
