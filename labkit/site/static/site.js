@@ -20,20 +20,6 @@
   const views = JSON.parse(holder.textContent);
   const predictions = new Map(); // model id → the places that the reader has locked
 
-  // What a view needs of a Jupyter widget's model: values, and to hear when they change.
-  function stand(values) {
-    const heard = new Map();
-    const tell = (name) => { for (const hear of heard.get(`change:${name}`) ?? []) hear(); };
-    return {
-      get: (name) => values[name],
-      set: (name, value) => { values[name] = value; tell(name); },
-      save_changes: () => {},
-      send: () => {},
-      on: (name, hear) => heard.set(name, [...(heard.get(name) ?? []), hear]),
-      off: (name, hear) => heard.set(name, (heard.get(name) ?? []).filter((each) => each !== hear)),
-    };
-  }
-
   // A view's values after a cell; before it, where `before`.
   function valuesAt(view, cell, before = false) {
     let values = view.traits;
