@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from matplotlib.lines import Line2D
 
 from labkit.model import events as ev
@@ -12,6 +13,7 @@ from labkit.model import operations as op
 from labkit.model.state import State
 from labkit.render import chart
 from labkit.render.chart import BLUE, GREEN, RED, Picture
+from labkit.render.layout import owners_of
 
 MOST = 30
 """MAC addresses that are drawn: those that were seen most; the rest are counted."""
@@ -20,14 +22,13 @@ NEAR = 0.9
 by a timer, which may come late, and its last frame may be a moment older than what was seen."""
 
 
-class Life:
+class Life(msgspec.Struct):
     """One stay of a MAC address in the table: when it was heard of, and how it ended."""
 
-    def __init__(self, heard: int, port: int) -> None:
-        self.heard = [heard]
-        self.port = port
-        self.end: int | None = None
-        self.how = ""
+    heard: list[int]
+    port: int
+    end: int | None = None
+    how: str = ""
 
 
 def collect(
@@ -52,7 +53,7 @@ def collect(
             return
         if now is not None:
             finish(row.mac, row.at, "moved")
-        current[row.mac] = Life(heard, row.port)
+        current[row.mac] = Life([heard], row.port)
         found.setdefault(row.mac, []).append(current[row.mac])
 
     def finish(mac: str, at: int, how: str) -> None:
@@ -103,17 +104,14 @@ def draw(
     limit = state.bridges[name].ageing if name in state.bridges else None
     ranked = sorted(found, key=lambda mac: -sum(len(life.heard) for life in found[mac]))
     shown = [mac for mac in found if mac in set(ranked[:MOST])]
-    owners = {
-        link.mac: f"{netns} {link.name}"
-        for netns, space in state.namespaces.items()
-        for link in space.links.values()
-    }
+    owners = owners_of(state)
     oldest = max(
         (b - a for mac in shown for life in found[mac] for a, b in _gaps(life, end)), default=1
     )
     top = max(oldest / 1e9 * 1.1, 1e-6)
     if limit and oldest / 1e9 >= limit / 2:
         top = limit * 1.15  # near enough for the ageing time to be in the picture
+    with_limit = bool(limit and top > limit)
     size, unit = chart.unit(end - start)
     figure = chart.paper(11, 1.7 + 0.62 * max(1, len(shown)), look)
     ageing = "no ageing time known" if limit is None else f"ageing time {limit:g} s"
@@ -138,7 +136,7 @@ def draw(
                     how, (x, base), xytext=(6, 3), textcoords="offset points", fontsize=8.5,
                     color=look.ink,
                 )  # fmt: skip
-        if limit and top > limit:
+        if limit and with_limit:
             y = base - 0.85 * limit / top
             axes.axhline(y, color=RED, lw=0.9, ls=(0, (5, 4)))
         axes.axhline(base, color=look.soft, lw=0.5, alpha=0.6)
@@ -161,7 +159,7 @@ def draw(
             ha="center", color=look.ink,
         )  # fmt: skip
         words.append("Nothing was learned in that time.")
-    _legend(figure, look, limit is not None and bool(limit) and top > limit)
+    _legend(figure, look, with_limit)
     return Picture(figure, " ".join(words) + (f" {note[2:]}." if note else ""))
 
 

@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 
 from labkit.errors import LabkitError
 from labkit.model.events import Event, Lost
+from labkit.model.operations import MACHINE
+from labkit.model.state import State
 
 BLUE, GREEN, RED, PURPLE = "#0072B2", "#009E73", "#D55E00", "#CC79A7"
 """Okabe and Ito's: 3:1 on white and on #212121, and told apart by people who see few colours."""
@@ -135,6 +137,16 @@ def lost(rows: Sequence[tuple[int, Event]]) -> str:
     """How many frames were not captured, for a title; empty where none was lost."""
     counts = [e.count or 1 for _, e in rows if isinstance(e, Lost) and e.what == "frames"]
     return f", {sum(counts)} more were not captured" if counts else ""
+
+
+def bridge_of(state: State, netns: str, index: int) -> str:
+    """The name of the bridge that an interface is, or is a port of; empty for any other."""
+    link = state.link(netns, index) if netns == MACHINE else None
+    if link is None:
+        return ""
+    if link.kind == "bridge":
+        return link.name
+    return "" if link.master is None else state.space(netns).name_of(link.master)
 
 
 def clock(at: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -35,26 +36,24 @@ Key = tuple[str, int, str]
 """A neighbour: its namespace, interface index and address."""
 
 
-class Span:
+class Span(msgspec.Struct):
     """A neighbour's row in one of its states."""
 
-    def __init__(self, state: str, begin: int, end: int) -> None:
-        self.state = state
-        self.begin = begin
-        self.end = end
+    state: str
+    begin: int
+    end: int
 
 
-class Lane:
-    """What happened at one host or bridge."""
+class Lane(msgspec.Struct):
+    """What happened at one host or bridge: times, and each neighbour's row."""
 
-    def __init__(self, name: str, kind: str) -> None:
-        self.name = name
-        self.kind = kind
-        self.sent: list[int] = []
-        self.received: list[int] = []
-        self.learned: list[int] = []
-        self.forgotten: list[int] = []
-        self.neighbours: dict[str, list[Span]] = {}
+    name: str
+    kind: str
+    sent: list[int] = []
+    received: list[int] = []
+    learned: list[int] = []
+    forgotten: list[int] = []
+    neighbours: dict[str, list[Span]] = {}
 
     @property
     def rows(self) -> int:
@@ -88,12 +87,10 @@ def collect(state: State, rows: Sequence[tuple[int, ev.Event]], start: int, end:
 
     def place(netns: str, index: int) -> Lane:
         """Where an interface belongs: a bridge and its ports to the bridge's lane."""
-        link = state.link(netns, index)
-        if netns == MACHINE and link is not None:
-            if link.kind == "bridge":
-                return lane(link.name, "bridge")
-            if link.master is not None:
-                return lane(state.space(MACHINE).name_of(link.master), "bridge")
+        bridge = chart.bridge_of(state, netns, index)
+        return lane(bridge, "bridge") if bridge else stack(netns)
+
+    def stack(netns: str) -> Lane:
         return lane(netns, MACHINE if netns == MACHINE else "host")
 
     def close(key: Key, at: int) -> None:
@@ -106,9 +103,8 @@ def collect(state: State, rows: Sequence[tuple[int, ev.Event]], start: int, end:
         if now is not None and now.state == event.state:
             return
         close(key, at)
-        owner = lane(event.netns, MACHINE if event.netns == MACHINE else "host")
         span = Span(event.state, at, end)
-        owner.neighbours.setdefault(event.address, []).append(span)
+        stack(event.netns).neighbours.setdefault(event.address, []).append(span)
         open_rows[key] = span
 
     for space in list(state.namespaces.values()):

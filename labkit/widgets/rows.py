@@ -10,7 +10,7 @@ from typing import Any
 from labkit.model import events as ev
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
-from labkit.render.layout import NO_MAC
+from labkit.render.layout import owners_of
 from labkit.widgets.live import Seen, same, tables_of
 
 MEANING = {
@@ -152,16 +152,6 @@ def in_words(tables: Iterable[Table]) -> str:
         more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
         parts.append(f"Empty: {names}{more}.")
     return "\n".join(parts) or "No tables yet."
-
-
-def owners_of(state: State) -> dict[str, str]:
-    """Whose a MAC is, where the lab knows."""
-    found = {}
-    for netns, space in state.namespaces.items():
-        for link in space.links.values():
-            if link.mac not in ("", NO_MAC):
-                found[link.mac] = f"{netns} {link.name}"
-    return found
 
 
 def arp_table(

@@ -18,8 +18,8 @@ from labkit.journey.values import Finding, Place, Row, Step
 from labkit.model import events as ev
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
-from labkit.render.layout import layout
-from labkit.widgets.rows import arp_table, cam_table, owners_of
+from labkit.render.layout import layout, owners_of
+from labkit.widgets.rows import arp_table, cam_table
 from labkit.widgets.topology import links_of, shape_of
 
 STEPS = 1000
