@@ -10,20 +10,8 @@ KINDS = ("frames", "tables", "network")
 """What is told apart: frames; changes of ARP and CAM tables; changes of the network itself."""
 _KIND: dict[type, int] = {
     ev.Frame: 0,
-    **dict.fromkeys((ev.NeighbourSet, ev.NeighbourRemoved, ev.FdbSet, ev.FdbRemoved), 1),
-    **dict.fromkeys(
-        (
-            ev.Applied,
-            ev.LinkSet,
-            ev.LinkRemoved,
-            ev.AddressSet,
-            ev.AddressRemoved,
-            ev.RouteSet,
-            ev.RouteRemoved,
-            ev.NamespaceRemoved,
-        ),
-        2,
-    ),
+    **dict.fromkeys(ev.TABLES, 1),
+    **dict.fromkeys(ev.NETWORK, 2),
 }
 BINS = 4096
 """Bins that are kept at most: each then takes the place of two."""

@@ -10,6 +10,7 @@ from typing import Any
 from labkit.model import events as ev
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
+from labkit.model.text import some
 from labkit.render.layout import owners_of
 from labkit.widgets.live import Seen, same, tables_of
 
@@ -83,7 +84,7 @@ class Table:
 
     def whole(self) -> dict[str, Any]:
         """All of it, as the browser gets it."""
-        return {**self.heading, "rows": self._sorted()}
+        return {**self.heading, "rows": sorted(self.rows.values(), key=_order)}
 
     def since(self, base: Table) -> dict[str, Any]:
         """What is new, changed or gone, as the browser gets it."""
@@ -91,9 +92,6 @@ class Table:
             "rows": [row for id_, row in self.rows.items() if base.rows.get(id_) is not row],
             "gone": [id_ for id_ in base.rows if id_ not in self.rows],
         }
-
-    def _sorted(self) -> list[Row]:
-        return sorted(self.rows.values(), key=_order)
 
 
 def _order(row: Row) -> str:
@@ -148,9 +146,7 @@ def in_words(tables: Iterable[Table]) -> str:
     parts = [f"{t['title']}, {t['what']}: {', '.join(words)}." for t, words in said if words]
     empty = [t["title"] for t, words in said if not words]
     if empty:
-        names = ", ".join(empty[:NAMED])
-        more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
-        parts.append(f"Empty: {names}{more}.")
+        parts.append(f"Empty: {some(empty, NAMED)}.")
     return "\n".join(parts) or "No tables yet."
 
 
@@ -219,25 +215,17 @@ def cam_table(
         port = machine.name_of(event.port) if event.kind != "learned" else ""
         return f"{event.mac}|{event.vlan}|{port}"
 
-    def row_of(id_: str, event: ev.FdbSet) -> Row:
-        link = machine.links.get(event.port)
-        peer = state.peer(link) if link else None
-        meaning = KINDS.get(event.kind, "")
-        if event.kind == "permanent" and link and link.mac != event.mac:
-            meaning = BY_HAND
-        return _entry(id_, event, (machine.name_of(event.port), peer), meaning, owners)
-
-    return Table(heading, machine.fdb).fill(before, id_of, row_of)
+    return Table(heading, machine.fdb).fill(
+        before, id_of, lambda id_, event: _entry(id_, event, state, owners)
+    )
 
 
-def _entry(
-    id_: str,
-    event: ev.FdbSet,
-    behind: tuple[str, str | None],
-    meaning: str,
-    owners: dict[str, str],
-) -> Row:
-    port, peer = behind
+def _entry(id_: str, event: ev.FdbSet, state: State, owners: dict[str, str]) -> Row:
+    machine = state.space(MACHINE)
+    link, port = machine.links.get(event.port), machine.name_of(event.port)
+    peer = state.peer(link) if link else None
+    by_hand = event.kind == "permanent" and link and link.mac != event.mac
+    meaning = BY_HAND if by_hand else KINDS.get(event.kind, "")
     owner = owners.get(event.mac, "")
     vlan = f", vlan {event.vlan}" if event.vlan else ""
     learned = event.kind == "learned"
