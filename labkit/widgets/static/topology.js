@@ -4,12 +4,10 @@ const WAY = 40; // places on a cable where a dot can be
 const FRAME = 30; // ms between two moves of the dots, at least
 
 function render({ model, el }) {
-  const { root, body, say, relight, end } = frame(model, el, "topology");
+  const { body, say, hear, relight, end } = frame(model, el, "topology");
   const scroll = make(body, "div", "lk-scroll");
-  const info = make(body, "p", "lk-info");
-  info.setAttribute("aria-hidden", "true");
-  const tiles = make(body, "div", "lk-tiles");
-  tiles.setAttribute("role", "list");
+  const info = make(body, "p", "lk-info", null, { "aria-hidden": "true" });
+  const tiles = make(body, "div", "lk-tiles", null, { role: "list" });
   const blank = make(body, "p", "lk-empty",
     "Nothing here yet but the machine's own network stack. Add a bridge and some hosts.");
   // Not on the SVG itself: one with a listener for focus would be a stop for Tab of its own.
@@ -59,11 +57,9 @@ function render({ model, el }) {
       if (open !== node.id) continue;
       tiles.setAttribute("aria-label", node.title);
       for (const tile of node.tiles) {
-        const box = make(tiles, "div", "lk-tile");
-        box.setAttribute("tabindex", "-1");
-        box.setAttribute("role", "listitem");
-        box.dataset.keys = tile.keys.join(" ");
-        box.dataset.end = tile.end;
+        const box = make(tiles, "div", "lk-tile", null, {
+          tabindex: "-1", role: "listitem", "data-keys": tile.keys.join(" "), "data-end": tile.end,
+        });
         make(box, "strong", "", tile.title);
         make(box, "span", "", tile.text);
         if (box.dataset.keys === focused) box.focus();
@@ -122,7 +118,7 @@ function render({ model, el }) {
   // What the pointer or the focus is on, with its counters, in one line below.
   function tell() {
     const keys = under?.closest?.("[data-keys]")?.dataset.keys.split(" ") ?? [];
-    const counted = (at) => {
+    const packets = (at) => {
       const [received, sent] = traffic?.[at] ?? [0, 0];
       return `${received.toLocaleString()} packets in, ${sent.toLocaleString()} out`;
     };
@@ -130,11 +126,11 @@ function render({ model, el }) {
     for (const [at, port] of ends) {
       if (keys[0] !== port.keys[0]) continue;
       const to = port.peer ? ` · cable to ${port.peer}` : "";
-      text = `${port.title} · port of ${port.bridge}, ${port.state}${to} · ${counted(at)}`;
+      text = `${port.title} · port of ${port.bridge}, ${port.state}${to} · ${packets(at)}`;
     }
     for (const cable of cables.values()) {
       if (cable.kind !== "cable" || keys[0] !== cable.keys[0]) continue;
-      text = `${cable.title} · ${cable.works ? "carrier" : "no carrier"} · ${counted(cable.a)}`;
+      text = `${cable.title} · ${cable.works ? "carrier" : "no carrier"} · ${packets(cable.a)}`;
     }
     put(info, text);
   }
@@ -184,16 +180,10 @@ function render({ model, el }) {
       tile.quiet = setTimeout(() => tile.classList.remove("lk-busy"), 700);
     }
   }
-  model.on("change:snapshot", update);
-  model.on("change:traffic", flow);
+  hear({ snapshot: update, traffic: flow });
   update();
   flow();
-  return () => {
-    model.off("change:snapshot", update);
-    model.off("change:traffic", flow);
-    end();
-    root.remove();
-  };
+  return end;
 }
 
 export default { render };
