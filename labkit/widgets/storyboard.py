@@ -102,7 +102,7 @@ class Storyboard:
         walk = list(itertools.islice(journey.walk(), STEPS))
         more = sum(1 for _ in journey.walk()) - len(walk)
         owners = self._tables_of([step for _, step in walk])
-        begin = self._turn(journey.state(-1), owners, first=True)
+        begin = self._turn(journey.state(-1), owners)
         parents: list[int] = []
         steps = []
         for number, (depth, step) in enumerate(walk):
@@ -159,23 +159,20 @@ class Storyboard:
         order = ("routes", "bridge", "host")
         return sorted(touched, key=lambda table: order.index(table[0]))
 
-    def _turn(
-        self, state: State, tables: list[tuple[str, str]], *, first: bool = False
-    ) -> dict[str, int]:
+    def _turn(self, state: State, tables: list[tuple[str, str]]) -> dict[str, int]:
         """Goes on to a state: notes its scene, and returns the tables that are others now."""
         before, self._state = self._state, state
-        links = first or not same(drawn_from(before), drawn_from(state))
-        if links:
+        redrawn = not same(drawn_from(before), drawn_from(state))
+        if redrawn:
             self._owners = owners_of(state)
             shape = self._layouts.number(
                 msgspec.json.encode(shape_of(state)), lambda: layout(state)
             )
-            ends = links_of(state)
-            self._scene = self._scenes.hold({"layout": shape, "links": ends})
+            self._scene = self._scenes.hold({"layout": shape, "links": links_of(state)})
         changed = {}
         for kind, name in tables:
             slot = f"{kind}:{name}"
-            if not links and slot in self._shown and _same_table(before, state, kind, name):
+            if not redrawn and _same_table(before, state, kind, name):
                 continue
             picture = self._picture(state, kind, name)
             rows = picture["rows"]

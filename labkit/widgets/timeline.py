@@ -163,8 +163,4 @@ class Timeline(ipywidgets.VBox):
     __repr__ = __str__
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**options)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if isinstance(data, dict):
-            data["text/plain"] = str(self)
-        return bundle
+        return super()._repr_mimebundle_(**options) | {"text/plain": str(self)}

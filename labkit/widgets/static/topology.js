@@ -91,10 +91,14 @@ function render({ model, el }) {
     if (dots.size) requestAnimationFrame(move);
   }
 
+  function busy(element) {
+    element.classList.add("lk-busy");
+    clearTimeout(element.quiet);
+    element.quiet = setTimeout(() => element.classList.remove("lk-busy"), 700);
+  }
+
   function pulse(cable, downwards) {
-    cable.group.classList.add("lk-busy");
-    clearTimeout(cable.quiet);
-    cable.quiet = setTimeout(() => cable.group.classList.remove("lk-busy"), 700);
+    busy(cable.group);
     if (STILL.matches || document.hidden) return;
     if (!cable.way) {
       const length = cable.line.getTotalLength() / WAY;
@@ -174,10 +178,7 @@ function render({ model, el }) {
       if (node.tiles.some((tile) => grown(tile.end, 0))) pulse(cable, false);
     }
     for (const tile of tiles.children) {
-      if (!grown(tile.dataset.end, 0) && !grown(tile.dataset.end, 1)) continue;
-      tile.classList.add("lk-busy");
-      clearTimeout(tile.quiet);
-      tile.quiet = setTimeout(() => tile.classList.remove("lk-busy"), 700);
+      if (grown(tile.dataset.end, 0) || grown(tile.dataset.end, 1)) busy(tile);
     }
   }
   hear({ snapshot: update, traffic: flow });
