@@ -112,7 +112,7 @@ def draw(
     if limit and oldest / 1e9 >= limit / 2:
         top = limit * 1.15  # near enough for the ageing time to be in the picture
     with_limit = bool(limit and top > limit)
-    size, unit = chart.unit(end - start)
+    scale = chart.Scale(start, end)
     figure = chart.paper(11, 1.7 + 0.62 * max(1, len(shown)), look)
     ageing = "no ageing time known" if limit is None else f"ageing time {limit:g} s"
     missed = chart.lost(rows).replace(", ", ", frames: ")
@@ -122,15 +122,15 @@ def draw(
     for row, mac in enumerate(shown):
         base = row + 1.0
         for life in found[mac]:
-            xs, ys = _curve(life, start, end)
+            xs, ys = _curve(life, scale)
             heights = [base - 0.85 * min(1, y / top) for y in ys]
-            axes.fill_between([x / size for x in xs], base, heights, color=GREEN, alpha=0.3, lw=0)
-            axes.plot([x / size for x in xs], heights, color=GREEN, lw=1.6)
-            fresh = [(at - start) / size for at in life.heard if start <= at <= end]
+            axes.fill_between(xs, base, heights, color=GREEN, alpha=0.3, lw=0)
+            axes.plot(xs, heights, color=GREEN, lw=1.6)
+            fresh = [scale(at) for at in life.heard if start <= at <= end]
             axes.plot(fresh, [base] * len(fresh), "|", color=BLUE, ms=8, mew=1.6)
             if life.end is not None:
                 how = _ending(life, limit)
-                x = (life.end - start) / size
+                x = scale(life.end)
                 axes.plot([x], [base], "x", color=RED, ms=8, mew=2.2, zorder=3)
                 axes.annotate(
                     how, (x, base), xytext=(6, 3), textcoords="offset points", fontsize=8.5,
@@ -145,14 +145,10 @@ def draw(
     axes.set_yticks([row + 0.6 for row in range(len(shown))], labels)
     axes.tick_params(axis="y", length=0, labelsize=9)
     axes.set_ylim(max(1, len(shown)) + 0.15, 0)
-    axes.set_xlim(0, max(1, end - start) / size)
     rest = len(found) - len(shown)
     note = f"; {rest} more MAC addresses are not drawn" if rest else ""
     lowest = f"each row's height is an age of {top:.3g} s"
-    axes.set_xlabel(
-        f"time, {unit} from {chart.clock(start)} ({lowest}{note})", color=look.ink, fontsize=9
-    )
-    axes.grid(axis="x", color=look.soft, lw=0.4, alpha=0.35)
+    scale.lay(axes, look, f"time, {scale.unit} from {chart.clock(start)} ({lowest}{note})")
     if not shown:
         axes.text(
             0.5, 0.5, "Nothing was learned in that time.", transform=axes.transAxes,
@@ -179,15 +175,16 @@ def _gaps(life: Life, end: int) -> list[tuple[int, int]]:
     return list(zip(life.heard, [*life.heard[1:], max(last, life.heard[-1])], strict=True))
 
 
-def _curve(life: Life, start: int, end: int) -> tuple[list[int], list[float]]:
-    """The corners of the saw: nanoseconds from `start`, and ages in seconds."""
-    xs: list[int] = []
+def _curve(life: Life, scale: chart.Scale) -> tuple[list[float], list[float]]:
+    """The corners of the saw: where their times are drawn, and ages in seconds."""
+    xs: list[float] = []
     ys: list[float] = []
-    for a, b in _gaps(life, end):
-        if b < start:
+    for a, b in _gaps(life, scale.end):
+        if b < scale.start:
             continue
-        xs += [max(a, start) - start, b - start]
-        ys += [(max(a, start) - a) / 1e9, (b - a) / 1e9]
+        first = max(a, scale.start)
+        xs += [scale(first), scale(b)]
+        ys += [(first - a) / 1e9, (b - a) / 1e9]
     return xs, ys
 
 

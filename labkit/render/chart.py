@@ -125,12 +125,24 @@ def legend(figure: Figure, handles: list[Any], style: Style) -> None:
         text.set_color(style.ink)
 
 
-def unit(span: int) -> tuple[float, str]:
-    """How many nanoseconds the unit has that suits a duration, and its name."""
-    for size, name in ((1_000_000_000, "s"), (1_000_000, "ms"), (1000, "µs")):
-        if span >= 2 * size:
-            return size, name
-    return 1, "ns"
+class Scale:
+    """A time from left to right, in the unit that suits its length."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start, self.end, self.length = start, end, end - start
+        units = {"s": 10**9, "ms": 10**6, "µs": 1000}
+        self.unit = next((name for name in units if self.length >= 2 * units[name]), "ns")
+        self.size = units.get(self.unit, 1)
+
+    def __call__(self, at: int) -> float:
+        """Where a time is drawn: in units from the start."""
+        return (at - self.start) / self.size
+
+    def lay(self, axes: Any, style: Style, label: str) -> None:
+        """Makes it the horizontal axis."""
+        axes.set_xlim(0, max(1, self.length) / self.size)
+        axes.set_xlabel(label, color=style.ink, fontsize=9)
+        axes.grid(axis="x", color=style.soft, lw=0.4, alpha=0.35)
 
 
 def lost(rows: Sequence[tuple[int, Event]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -66,27 +67,17 @@ def contents(lessons: Iterable[Lesson]) -> list[Entry]:
     """Title and question of each lesson, from the lessons themselves."""
     lessons = list(lessons)
     texts = {one.name: [c.source for c in one.cells if c.kind == "markdown"] for one in lessons}
-    asked = {
-        row["name"]: row["asks"]
-        for cells in texts.values()
-        for text in cells
-        for row in ROW.finditer(text)
-    }
+    bold = {name: QUESTION.search(cells[0]) for name, cells in texts.items()}
+    asked = {name: question["asks"] for name, question in bold.items() if question}
+    for text in chain.from_iterable(texts.values()):
+        asked |= {row["name"]: row["asks"] for row in ROW.finditer(text)}
     entries = []
     for name, cells in texts.items():
         title = re.search(r"^# (.+)$", cells[0], re.MULTILINE)
-        bold = QUESTION.search(cells[0])
-        if title is None or (bold is None and name not in asked):
+        if title is None or name not in asked:
             raise ValueError(f"{name} does not begin with a title and a question in bold")
-        asks = asked.get(name) or (bold["asks"] if bold else "")
-        entries.append(
-            Entry(
-                name=name,
-                number=int(name.split("-")[0]),
-                title=title[1],
-                asks=" ".join(asks.split()),
-            )
-        )
+        number, asks = int(name.split("-")[0]), " ".join(asked[name].split())
+        entries.append(Entry(name=name, number=number, title=title[1], asks=asks))
     return entries
 
 
@@ -109,18 +100,15 @@ def page(lesson: Lesson, entries: list[Entry], about: About) -> str:
             cells.append({"prose": Markup(text)})  # noqa: S704 (the lesson's own text)
         else:
             cells.append(_code(lesson, number, cell))
-    return (
-        environment()
-        .get_template("lesson.html")
-        .render(
-            entry=entries[place],
-            before=entries[place - 1] if place else None,
-            after=entries[place + 1] if place + 1 < len(entries) else None,
-            headings=[(name, Markup(text)) for name, text in headings],  # noqa: S704 (the same)
-            cells=cells,
-            data=Markup(as_json(_data(lesson))),  # noqa: S704 (it escapes what could end the element)
-            about=about,
-        )
+    template = environment().get_template("lesson.html")
+    return template.render(
+        entry=entries[place],
+        before=entries[place - 1] if place else None,
+        after=entries[place + 1] if place + 1 < len(entries) else None,
+        headings=[(name, Markup(text)) for name, text in headings],  # noqa: S704 (the same)
+        cells=cells,
+        data=Markup(as_json(_data(lesson))),  # noqa: S704 (it escapes what could end the element)
+        about=about,
     )
 
 

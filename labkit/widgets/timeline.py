@@ -148,7 +148,7 @@ class Timeline(ipywidgets.VBox):
 
     def close(self) -> None:
         """Ends the views and their threads."""
-        for view in (self.scrubber, self.topology, self.tables):
+        for view in self.children:
             view.close()
         super().close()
 
@@ -157,8 +157,7 @@ class Timeline(ipywidgets.VBox):
         self.tables.refresh()
 
     def __str__(self) -> str:
-        parts = (self.scrubber.summary(), self.topology.summary(), self.tables.summary())
-        return "\n".join(parts)
+        return "\n".join(view.summary() for view in self.children)
 
     __repr__ = __str__
 
