@@ -114,9 +114,7 @@ class Storyboard:
             parents.append(number)
         noise = [step for root in journey.noise for _, step in root.walk()]
         return {
-            "name": journey.recording.name,
             "title": journey.title,
-            "summary": f"{journey.title}. {len(steps)} steps.",
             "began": journey.begins // 1_000_000,
             "steps": steps,
             "more": more,
