@@ -42,13 +42,15 @@
     const view = views[id];
     const changed = "changed" in place.dataset;
     const now = valuesAt(view, cell);
-    const model = stand(graded(id, view, changed ? valuesAt(view, cell, true) : now));
+    const values = graded(id, view, changed ? valuesAt(view, cell, true) : now);
+    const model = stand(values);
     place.replaceChildren();
     LABKIT_VIEWS[view.kind]({ model, el: place });
     place.firstElementChild.setAttribute("role", "group"); // a page of so many views needs fewer landmarks
     for (const box of place.querySelectorAll(".lk-table")) watcher.observe(box);
     if (changed) { // first as it was, so that what this cell changed is marked
-      for (const name of ["beat", "status", "snapshot", "changes", "words"]) if (name in now) model.set(name, now[name]);
+      Object.assign(values, now); // all of it, before any is told
+      for (const name of Object.keys(now)) model.set(name, now[name]);
     }
     if (view.kind === "PredictionView" && !now.outcome.answer) model.on("change:wish", () => lock(id, model));
   }
