@@ -321,12 +321,12 @@ function render({ model, el }) {
   }
 
   function onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || !steps.length) return;
+    if (!steps.length) return;
     const { target, key } = event;
     const inList = list.contains(target);
     if (target.matches("select") || (target === scrubber && key !== " ")) return;
     if (key === " " && target.matches("button, summary") && !inList) return;
-    const acts = {
+    press(event, {
       " ": toggle,
       ArrowRight: () => move(1),
       ArrowLeft: () => move(-1),
@@ -334,11 +334,7 @@ function render({ model, el }) {
       End: () => jump(steps.length - 1),
       ...(inList ? { ArrowDown: () => move(1), ArrowUp: () => move(-1) } : {}),
       ...(right.classList.contains("lk-opened") ? { Escape: closeEvent } : {}),
-    };
-    if (!(key in acts)) return;
-    event.preventDefault();
-    event.stopPropagation();
-    acts[key]();
+    });
   }
   root.addEventListener("keydown", onKey);
 

@@ -116,6 +116,14 @@ function roving(root, selector) {
   return refresh;
 }
 
+// Does what a key stands for, by its name, and keeps the key from the notebook and the page.
+function press(event, acts) {
+  if (!(event.key in acts) || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  event.stopPropagation();
+  acts[event.key]();
+}
+
 // The frame of a view: its heading, its badges, its words for screen readers. `hear` listens to
 // traits as `listen` does, until `end`, which takes the view away.
 function frame(model, el, what) {

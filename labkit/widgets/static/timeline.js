@@ -154,8 +154,9 @@ function render({ model, el }) {
   root.addEventListener("keydown", (event) => {
     const { first = 0, end: until = 0 } = extent();
     const page = (until - first) / 20;
-    const button = event.target.closest("button, select");
-    const keys = {
+    const held = event.target.closest("button, select");
+    if (held && (event.key === " " || held.matches("select"))) return; // theirs
+    press(event, {
       ArrowRight: () => step(1), ArrowUp: () => step(1),
       ArrowLeft: () => step(-1), ArrowDown: () => step(-1),
       PageUp: () => { stop(); seek(instant() + page); },
@@ -163,12 +164,7 @@ function render({ model, el }) {
       Home: () => { stop(); seek(first); },
       End: () => { stop(); seek(null); },
       " ": toggle,
-    };
-    if (!(event.key in keys) || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (button && (event.key === " " || button.matches("select"))) return; // theirs
-    event.preventDefault();
-    event.stopPropagation();
-    keys[event.key]();
+    });
   });
   const drag = (event) => {
     const { first = 0, end: until = 0 } = extent();
