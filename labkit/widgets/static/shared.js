@@ -81,6 +81,14 @@ function linked(root, lab) {
   return { relight, end: () => document.removeEventListener("labkit-highlight", light) };
 }
 
+// Does what a key stands for, by its name, and keeps the key from the notebook and the page.
+function press(event, acts) {
+  if (!(event.key in acts) || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  event.stopPropagation();
+  acts[event.key]();
+}
+
 // One stop for Tab; arrows, Home and End move among the items, which come with tabindex -1.
 function roving(root, selector) {
   // What is in a closed <details> has a place on the page, but cannot take the focus.
@@ -99,14 +107,12 @@ function roving(root, selector) {
   root.addEventListener("keydown", (event) => {
     const all = items();
     const at = all.indexOf(document.activeElement);
-    const moves = {
-      ArrowDown: at + 1, ArrowRight: at + 1, ArrowUp: at - 1, ArrowLeft: at - 1,
-      Home: 0, End: all.length - 1,
-    };
-    if (at < 0 || !(event.key in moves)) return;
-    event.preventDefault();
-    event.stopPropagation();
-    all[Math.max(0, Math.min(all.length - 1, moves[event.key]))].focus();
+    if (at < 0) return;
+    const to = (place) => () => all[Math.max(0, Math.min(all.length - 1, place))].focus();
+    press(event, {
+      ArrowDown: to(at + 1), ArrowRight: to(at + 1), ArrowUp: to(at - 1), ArrowLeft: to(at - 1),
+      Home: to(0), End: to(all.length - 1),
+    });
   });
   root.addEventListener("focusin", (event) => {
     if (!event.target.matches(selector)) return;
@@ -114,14 +120,6 @@ function roving(root, selector) {
     refresh();
   });
   return refresh;
-}
-
-// Does what a key stands for, by its name, and keeps the key from the notebook and the page.
-function press(event, acts) {
-  if (!(event.key in acts) || event.ctrlKey || event.metaKey || event.altKey) return;
-  event.preventDefault();
-  event.stopPropagation();
-  acts[event.key]();
 }
 
 // The frame of a view: its heading, its badges, its words for screen readers. `hear` listens to
