@@ -180,16 +180,14 @@ def _settle(netns: str, *, forwarding: bool, ipv6: bool) -> tuple[Command, ...]:
 
 def _add_bridge(wanted: op.AddBridge) -> tuple[Command, ...]:
     name = quote(wanted.interface)
-    commands = [
-        Command(
-            f"ip link add name {name} address {quote(wanted.mac)} type bridge "
-            f"ageing_time {int(wanted.ageing * USER_HZ)} stp_state {int(wanted.stp)}",
-            f"brctl addbr {name}\nifconfig {name} hw ether {quote(wanted.mac)}\n"
-            f"brctl setageing {name} {_number(wanted.ageing)}\n"
-            f"brctl stp {name} {'on' if wanted.stp else 'off'}",
-            f"bridge {wanted.name}",
-        )
-    ]
+    made = Command(
+        f"ip link add name {name} address {quote(wanted.mac)} type bridge "
+        f"ageing_time {int(wanted.ageing * USER_HZ)} stp_state {int(wanted.stp)}",
+        f"brctl addbr {name}\nifconfig {name} hw ether {quote(wanted.mac)}\n"
+        f"brctl setageing {name} {_number(wanted.ageing)}\n"
+        f"brctl stp {name} {'on' if wanted.stp else 'off'}",
+        f"bridge {wanted.name}",
+    )
     end = op.End(
         netns=MACHINE,
         interface=wanted.interface,
@@ -197,7 +195,7 @@ def _add_bridge(wanted: op.AddBridge) -> tuple[Command, ...]:
         address=wanted.address,
         altname=wanted.name if wanted.name != wanted.interface else None,
     )
-    return (*commands, *_configure(end))
+    return (made, *_configure(end))
 
 
 def _add_cable(a: op.End, b: op.End) -> tuple[Command, ...]:
@@ -218,13 +216,9 @@ def _configure(end: op.End) -> list[Command]:
     ip, inside, name = _ip(end.netns), _inside(end.netns), quote(end.interface)
     if end.bridge:
         bridge = quote(end.bridge)
-        commands.append(
-            Command(
-                f"{ip} link set dev {name} master {bridge}",
-                f"{inside}brctl addif {bridge} {name}",
-                f"{end.interface} becomes a port of {end.bridge}",
-            )
-        )
+        classic = f"{inside}brctl addif {bridge} {name}"
+        about = f"{end.interface} becomes a port of {end.bridge}"
+        commands.append(Command(f"{ip} link set dev {name} master {bridge}", classic, about))
     if end.address:
         address = ipaddress.ip_interface(end.address)
         broadcast = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from labkit.model import events as ev
@@ -10,20 +11,8 @@ KINDS = ("frames", "tables", "network")
 """What is told apart: frames; changes of ARP and CAM tables; changes of the network itself."""
 _KIND: dict[type, int] = {
     ev.Frame: 0,
-    **dict.fromkeys((ev.NeighbourSet, ev.NeighbourRemoved, ev.FdbSet, ev.FdbRemoved), 1),
-    **dict.fromkeys(
-        (
-            ev.Applied,
-            ev.LinkSet,
-            ev.LinkRemoved,
-            ev.AddressSet,
-            ev.AddressRemoved,
-            ev.RouteSet,
-            ev.RouteRemoved,
-            ev.NamespaceRemoved,
-        ),
-        2,
-    ),
+    **dict.fromkeys(ev.TABLES, 1),
+    **dict.fromkeys(ev.NETWORK, 2),
 }
 BINS = 4096
 """Bins that are kept at most: each then takes the place of two."""
@@ -35,7 +24,7 @@ class Density:
     def __init__(self) -> None:
         self._begin: int | None = None
         self._width = 1_000_000  # nanoseconds
-        self._bins: list[list[int]] = []
+        self._bins: Counter[tuple[int, int]] = Counter()  # by number, and place among `KINDS`
 
     def take(self, rows: Iterable[tuple[int, ev.Event]]) -> None:
         """Counts events, given with their times in ascending order."""
@@ -45,30 +34,22 @@ class Density:
                 continue
             if self._begin is None:
                 self._begin = at
-            number = (at - self._begin) // self._width
-            while number >= BINS:
+            while (at - self._begin) // self._width >= BINS:
                 self._widen()
-                number = (at - self._begin) // self._width
-            while len(self._bins) <= number:
-                self._bins.append([0] * len(KINDS))
-            self._bins[number][kind] += 1
+            self._bins[(at - self._begin) // self._width, kind] += 1
 
     def _widen(self) -> None:
         self._width *= 2
-        if len(self._bins) % 2:
-            self._bins.append([0] * len(KINDS))
-        pairs = zip(self._bins[::2], self._bins[1::2], strict=True)
-        self._bins = [[a + b for a, b in zip(*pair, strict=True)] for pair in pairs]
+        narrow, self._bins = self._bins, Counter()
+        for (number, kind), count in narrow.items():
+            self._bins[number // 2, kind] += count
 
     def columns(self, first: int, end: int, count: int) -> list[list[int]]:
         """The counts of `KINDS` in that many equal parts of a time (nanoseconds)."""
         found = [[0] * len(KINDS) for _ in range(count)]
         span = max(1, end - first)
-        for number, counts in enumerate(self._bins):
+        for (number, kind), value in self._bins.items():
             at = (self._begin or 0) + number * self._width - first
-            if at < -self._width or not any(counts):
-                continue
-            column = found[max(0, min(count - 1, at * count // span))]
-            for kind, value in enumerate(counts):
-                column[kind] += value
+            if at >= -self._width:
+                found[max(0, min(count - 1, at * count // span))][kind] += value
         return found

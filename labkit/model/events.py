@@ -273,3 +273,17 @@ Event = (
     | Lost
     | Closed
 )
+
+TABLES = (NeighbourSet, NeighbourRemoved, FdbSet, FdbRemoved)
+"""What tells of a change of an ARP or CAM table."""
+NETWORK = (
+    Applied,
+    LinkSet,
+    LinkRemoved,
+    AddressSet,
+    AddressRemoved,
+    RouteSet,
+    RouteRemoved,
+    NamespaceRemoved,
+)
+"""What tells of a change of the network itself."""

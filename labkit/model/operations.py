@@ -61,32 +61,25 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     altname: str | None = None
 
 
-class AddCable(_Operation, frozen=True, kw_only=True, tag=True):
+class _OfCable(_Operation, frozen=True, kw_only=True, tag=True):
+    a: End
+    b: End
+
+
+class AddCable(_OfCable, frozen=True, kw_only=True, tag=True):
     """A veth pair, both ends up."""
 
-    a: End
-    b: End
 
-
-class RemoveCable(_Operation, frozen=True, kw_only=True, tag=True):
+class RemoveCable(_OfCable, frozen=True, kw_only=True, tag=True):
     """Deletes one end of a veth pair; the kernel deletes the other."""
 
-    a: End
-    b: End
 
-
-class Unplug(_Operation, frozen=True, kw_only=True, tag=True):
+class Unplug(_OfCable, frozen=True, kw_only=True, tag=True):
     """Takes the `b` end of a cable down, so that both ends lose their carrier."""
 
-    a: End
-    b: End
 
-
-class Plug(_Operation, frozen=True, kw_only=True, tag=True):
+class Plug(_OfCable, frozen=True, kw_only=True, tag=True):
     """Brings the `b` end of a cable up again, with the routes it had."""
-
-    a: End
-    b: End
 
 
 class AddRoute(_Operation, frozen=True, kw_only=True, tag=True):

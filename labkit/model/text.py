@@ -1,4 +1,4 @@
-"""Text that shows as what it is."""
+"""Text that shows as what it is, and names that are too many."""
 
 from __future__ import annotations
 
@@ -12,3 +12,9 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else f"⟨U+{ord(char):04X}⟩" for char in text)
+
+
+def some(names: list[str], most: int) -> str:
+    """The first of the names, with commas; the rest are counted."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -7,23 +7,8 @@ from labkit.model.commands import commands_for
 from labkit.model.state import State
 
 TOLD = (
-    ev.Applied,
-    ev.LinkSet,
-    ev.LinkRemoved,
-    ev.AddressSet,
-    ev.AddressRemoved,
-    ev.RouteSet,
-    ev.RouteRemoved,
-    ev.NeighbourSet,
-    ev.NeighbourRemoved,
-    ev.FdbSet,
-    ev.FdbRemoved,
-    ev.NamespaceRemoved,
-    ev.Frame,
-    ev.ProcessStarted,
-    ev.ProcessEnded,
-    ev.Lost,
-    ev.Closed,
+    *(ev.Frame, *ev.TABLES, *ev.NETWORK),
+    *(ev.ProcessStarted, ev.ProcessEnded, ev.Lost, ev.Closed),
 )
 """The kinds of event that something can be said of: not what was merely looked up."""
 

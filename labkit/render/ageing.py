@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from matplotlib.lines import Line2D
 
 from labkit.model import events as ev
@@ -12,6 +13,7 @@ from labkit.model import operations as op
 from labkit.model.state import State
 from labkit.render import chart
 from labkit.render.chart import BLUE, GREEN, RED, Picture
+from labkit.render.layout import owners_of
 
 MOST = 30
 """MAC addresses that are drawn: those that were seen most; the rest are counted."""
@@ -20,14 +22,13 @@ NEAR = 0.9
 by a timer, which may come late, and its last frame may be a moment older than what was seen."""
 
 
-class Life:
+class Life(msgspec.Struct):
     """One stay of a MAC address in the table: when it was heard of, and how it ended."""
 
-    def __init__(self, heard: int, port: int) -> None:
-        self.heard = [heard]
-        self.port = port
-        self.end: int | None = None
-        self.how = ""
+    heard: list[int]
+    port: int
+    end: int | None = None
+    how: str = ""
 
 
 def collect(
@@ -52,7 +53,7 @@ def collect(
             return
         if now is not None:
             finish(row.mac, row.at, "moved")
-        current[row.mac] = Life(heard, row.port)
+        current[row.mac] = Life([heard], row.port)
         found.setdefault(row.mac, []).append(current[row.mac])
 
     def finish(mac: str, at: int, how: str) -> None:
@@ -103,18 +104,15 @@ def draw(
     limit = state.bridges[name].ageing if name in state.bridges else None
     ranked = sorted(found, key=lambda mac: -sum(len(life.heard) for life in found[mac]))
     shown = [mac for mac in found if mac in set(ranked[:MOST])]
-    owners = {
-        link.mac: f"{netns} {link.name}"
-        for netns, space in state.namespaces.items()
-        for link in space.links.values()
-    }
+    owners = owners_of(state)
     oldest = max(
         (b - a for mac in shown for life in found[mac] for a, b in _gaps(life, end)), default=1
     )
     top = max(oldest / 1e9 * 1.1, 1e-6)
     if limit and oldest / 1e9 >= limit / 2:
         top = limit * 1.15  # near enough for the ageing time to be in the picture
-    size, unit = chart.unit(end - start)
+    with_limit = bool(limit and top > limit)
+    scale = chart.Scale(start, end)
     figure = chart.paper(11, 1.7 + 0.62 * max(1, len(shown)), look)
     ageing = "no ageing time known" if limit is None else f"ageing time {limit:g} s"
     missed = chart.lost(rows).replace(", ", ", frames: ")
@@ -124,21 +122,21 @@ def draw(
     for row, mac in enumerate(shown):
         base = row + 1.0
         for life in found[mac]:
-            xs, ys = _curve(life, start, end)
+            xs, ys = _curve(life, scale)
             heights = [base - 0.85 * min(1, y / top) for y in ys]
-            axes.fill_between([x / size for x in xs], base, heights, color=GREEN, alpha=0.3, lw=0)
-            axes.plot([x / size for x in xs], heights, color=GREEN, lw=1.6)
-            fresh = [(at - start) / size for at in life.heard if start <= at <= end]
+            axes.fill_between(xs, base, heights, color=GREEN, alpha=0.3, lw=0)
+            axes.plot(xs, heights, color=GREEN, lw=1.6)
+            fresh = [scale(at) for at in life.heard if start <= at <= end]
             axes.plot(fresh, [base] * len(fresh), "|", color=BLUE, ms=8, mew=1.6)
             if life.end is not None:
                 how = _ending(life, limit)
-                x = (life.end - start) / size
+                x = scale(life.end)
                 axes.plot([x], [base], "x", color=RED, ms=8, mew=2.2, zorder=3)
                 axes.annotate(
                     how, (x, base), xytext=(6, 3), textcoords="offset points", fontsize=8.5,
                     color=look.ink,
                 )  # fmt: skip
-        if limit and top > limit:
+        if limit and with_limit:
             y = base - 0.85 * limit / top
             axes.axhline(y, color=RED, lw=0.9, ls=(0, (5, 4)))
         axes.axhline(base, color=look.soft, lw=0.5, alpha=0.6)
@@ -147,21 +145,17 @@ def draw(
     axes.set_yticks([row + 0.6 for row in range(len(shown))], labels)
     axes.tick_params(axis="y", length=0, labelsize=9)
     axes.set_ylim(max(1, len(shown)) + 0.15, 0)
-    axes.set_xlim(0, max(1, end - start) / size)
     rest = len(found) - len(shown)
     note = f"; {rest} more MAC addresses are not drawn" if rest else ""
     lowest = f"each row's height is an age of {top:.3g} s"
-    axes.set_xlabel(
-        f"time, {unit} from {chart.clock(start)} ({lowest}{note})", color=look.ink, fontsize=9
-    )
-    axes.grid(axis="x", color=look.soft, lw=0.4, alpha=0.35)
+    scale.lay(axes, look, f"time, {scale.unit} from {chart.clock(start)} ({lowest}{note})")
     if not shown:
         axes.text(
             0.5, 0.5, "Nothing was learned in that time.", transform=axes.transAxes,
             ha="center", color=look.ink,
         )  # fmt: skip
         words.append("Nothing was learned in that time.")
-    _legend(figure, look, limit is not None and bool(limit) and top > limit)
+    _legend(figure, look, with_limit)
     return Picture(figure, " ".join(words) + (f" {note[2:]}." if note else ""))
 
 
@@ -181,15 +175,16 @@ def _gaps(life: Life, end: int) -> list[tuple[int, int]]:
     return list(zip(life.heard, [*life.heard[1:], max(last, life.heard[-1])], strict=True))
 
 
-def _curve(life: Life, start: int, end: int) -> tuple[list[int], list[float]]:
-    """The corners of the saw: nanoseconds from `start`, and ages in seconds."""
-    xs: list[int] = []
+def _curve(life: Life, scale: chart.Scale) -> tuple[list[float], list[float]]:
+    """The corners of the saw: where their times are drawn, and ages in seconds."""
+    xs: list[float] = []
     ys: list[float] = []
-    for a, b in _gaps(life, end):
-        if b < start:
+    for a, b in _gaps(life, scale.end):
+        if b < scale.start:
             continue
-        xs += [max(a, start) - start, b - start]
-        ys += [(max(a, start) - a) / 1e9, (b - a) / 1e9]
+        first = max(a, scale.start)
+        xs += [scale(first), scale(b)]
+        ys += [(first - a) / 1e9, (b - a) / 1e9]
     return xs, ys
 
 

@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 
 from labkit.errors import LabkitError
 from labkit.model.events import Event, Lost
+from labkit.model.operations import MACHINE
+from labkit.model.state import State
 
 BLUE, GREEN, RED, PURPLE = "#0072B2", "#009E73", "#D55E00", "#CC79A7"
 """Okabe and Ito's: 3:1 on white and on #212121, and told apart by people who see few colours."""
@@ -123,18 +125,40 @@ def legend(figure: Figure, handles: list[Any], style: Style) -> None:
         text.set_color(style.ink)
 
 
-def unit(span: int) -> tuple[float, str]:
-    """How many nanoseconds the unit has that suits a duration, and its name."""
-    for size, name in ((1_000_000_000, "s"), (1_000_000, "ms"), (1000, "µs")):
-        if span >= 2 * size:
-            return size, name
-    return 1, "ns"
+class Scale:
+    """A time from left to right, in the unit that suits its length."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start, self.end, self.length = start, end, end - start
+        units = {"s": 10**9, "ms": 10**6, "µs": 1000}
+        self.unit = next((name for name in units if self.length >= 2 * units[name]), "ns")
+        self.size = units.get(self.unit, 1)
+
+    def __call__(self, at: int) -> float:
+        """Where a time is drawn: in units from the start."""
+        return (at - self.start) / self.size
+
+    def lay(self, axes: Any, style: Style, label: str) -> None:
+        """Makes it the horizontal axis."""
+        axes.set_xlim(0, max(1, self.length) / self.size)
+        axes.set_xlabel(label, color=style.ink, fontsize=9)
+        axes.grid(axis="x", color=style.soft, lw=0.4, alpha=0.35)
 
 
 def lost(rows: Sequence[tuple[int, Event]]) -> str:
     """How many frames were not captured, for a title; empty where none was lost."""
     counts = [e.count or 1 for _, e in rows if isinstance(e, Lost) and e.what == "frames"]
     return f", {sum(counts)} more were not captured" if counts else ""
+
+
+def bridge_of(state: State, netns: str, index: int) -> str:
+    """The name of the bridge that an interface is, or is a port of; empty for any other."""
+    link = state.link(netns, index) if netns == MACHINE else None
+    if link is None:
+        return ""
+    if link.kind == "bridge":
+        return link.name
+    return "" if link.master is None else state.space(netns).name_of(link.master)
 
 
 def clock(at: int) -> str:

@@ -9,7 +9,7 @@ import graphviz
 
 from labkit.model.events import LinkSet
 from labkit.model.operations import MACHINE
-from labkit.model.state import HostInfo, State
+from labkit.model.state import Cable, HostInfo, State
 from labkit.model.text import visible
 
 FOLD_OVER = 12
@@ -38,6 +38,7 @@ class Plan:
             link.index: link.master for link in self.machine.links.values() if link.master in known
         }
         self.cables = list(state.cables())
+        self.ends = [end for cable in self.cables for end in (cable.a, cable.b)]
         self.folded: dict[int, list[str]] = {}
         if fold:
             for bridge, names in self._leaves().items():
@@ -48,7 +49,7 @@ class Plan:
 
     def _leaves(self) -> dict[int, list[str]]:
         """For each bridge, the namespaces whose only cable leads to it."""
-        ends = Counter(end[0] for cable in self.cables for end in (cable.a, cable.b))
+        ends = Counter(netns for netns, _ in self.ends)
         leaves: dict[int, list[str]] = {}
         for cable in self.cables:
             for near, far in ((cable.a, cable.b), (cable.b, cable.a)):
@@ -59,19 +60,15 @@ class Plan:
 
     def _all_hosts(self) -> list[HostInfo]:
         """The lab's hosts, and namespaces that a cable leads to and that nobody has named."""
-        cabled = [end[0] for cable in self.cables for end in (cable.a, cable.b)]
         machine_is_cabled = any(
-            netns == MACHINE and index not in self.bridge_of
-            for cable in self.cables
-            for netns, index in (cable.a, cable.b)
+            netns == MACHINE and index not in self.bridge_of for netns, index in self.ends
         )
         hosts = [
             host for host in self.state.hosts.values() if host.name != MACHINE or machine_is_cabled
         ]
         named = {host.netns for host in hosts} | {MACHINE}
-        return hosts + [
-            HostInfo(netns, netns) for netns in dict.fromkeys(cabled) if netns not in named
-        ]
+        others = dict.fromkeys(netns for netns, _ in self.ends if netns not in named)
+        return hosts + [HostInfo(netns, netns) for netns in others]
 
     def ports(self, bridge: int) -> list[int]:
         """The indices of a bridge's ports that are drawn one by one."""
@@ -91,31 +88,30 @@ class Plan:
             return f"b{master}:p{index}" if master else node_id(MACHINE)
         return node_id(netns)
 
-    def drawn(self) -> list[tuple[tuple[str, int], tuple[str, int]]]:
-        """The cables that are drawn, the upper end (a bridge's, where there is one) first."""
+    def drawn(self) -> list[Cable]:
+        """The cables that are drawn, the upper end (a bridge's, where there is one) as `a`."""
         found = []
         for cable in self.cables:
             a, b = self.node_of(cable.a), self.node_of(cable.b)
             if a is None or b is None:
                 continue
             swap = b.startswith("b") and not a.startswith("b")
-            found.append((cable.b, cable.a) if swap else (cable.a, cable.b))
+            found.append(Cable(cable.b, cable.a) if swap else cable)
         return found
 
 
 def lines_of(state: State, netns: str) -> list[str]:
     """What is written in a host's box below its name: its interfaces, addresses and MACs."""
-    lines, left_out = [], 0
-    for number, interface in enumerate(
+    found = [
         i for i in state.interfaces(netns) if i.name != "lo" and (netns != MACHINE or i.addresses)
-    ):
-        if number >= INTERFACES:
-            left_out += 1
-            continue
+    ]
+    lines = []
+    for interface in found[:INTERFACES]:
         lines.append(" ".join([interface.name, *interface.addresses]))
         if netns != MACHINE:
             lines.append(interface.mac)
-    return [*lines, f"and {left_out} more interfaces"] if left_out else lines
+    left_out = len(found) - INTERFACES
+    return [*lines, f"and {left_out} more interfaces"] if left_out > 0 else lines
 
 
 def lines_for(state: State, host: HostInfo) -> list[str]:
@@ -153,8 +149,8 @@ def diagram(state: State, *, fold: bool = True, notes: bool = True) -> graphviz.
         style = {"style": "dashed", "color": GREY, "fontcolor": GREY}
         graph.node(f"f{index}", title, width=_width(title), **style)
         graph.edge(f"b{index}:fold:s", f"f{index}", id=f"fold{index}", **style)
-    for number, (upper, lower) in enumerate(plan.drawn()):
-        _draw_cable(graph, plan, number, (upper, lower), notes=notes)
+    for number, cable in enumerate(plan.drawn()):
+        _draw_cable(graph, plan, number, cable, notes=notes)
     return graph
 
 
@@ -191,13 +187,9 @@ def _draw_host(graph: graphviz.Graph, state: State, host: HostInfo) -> None:
 
 
 def _draw_cable(
-    graph: graphviz.Graph,
-    plan: Plan,
-    number: int,
-    ends: tuple[tuple[str, int], tuple[str, int]],
-    *,
-    notes: bool,
+    graph: graphviz.Graph, plan: Plan, number: int, cable: Cable, *, notes: bool
 ) -> None:
+    ends = (cable.a, cable.b)
     nodes = [str(plan.node_of(end)) for end in ends]
     links = [plan.state.link(*end) for end in ends]
     # A port stands in its bridge's box, and a host's only interface in the host's.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -35,26 +36,24 @@ Key = tuple[str, int, str]
 """A neighbour: its namespace, interface index and address."""
 
 
-class Span:
+class Span(msgspec.Struct):
     """A neighbour's row in one of its states."""
 
-    def __init__(self, state: str, begin: int, end: int) -> None:
-        self.state = state
-        self.begin = begin
-        self.end = end
+    state: str
+    begin: int
+    end: int
 
 
-class Lane:
-    """What happened at one host or bridge."""
+class Lane(msgspec.Struct):
+    """What happened at one host or bridge: times, and each neighbour's row."""
 
-    def __init__(self, name: str, kind: str) -> None:
-        self.name = name
-        self.kind = kind
-        self.sent: list[int] = []
-        self.received: list[int] = []
-        self.learned: list[int] = []
-        self.forgotten: list[int] = []
-        self.neighbours: dict[str, list[Span]] = {}
+    name: str
+    kind: str
+    sent: list[int] = []
+    received: list[int] = []
+    learned: list[int] = []
+    forgotten: list[int] = []
+    neighbours: dict[str, list[Span]] = {}
 
     @property
     def rows(self) -> int:
@@ -88,12 +87,10 @@ def collect(state: State, rows: Sequence[tuple[int, ev.Event]], start: int, end:
 
     def place(netns: str, index: int) -> Lane:
         """Where an interface belongs: a bridge and its ports to the bridge's lane."""
-        link = state.link(netns, index)
-        if netns == MACHINE and link is not None:
-            if link.kind == "bridge":
-                return lane(link.name, "bridge")
-            if link.master is not None:
-                return lane(state.space(MACHINE).name_of(link.master), "bridge")
+        bridge = chart.bridge_of(state, netns, index)
+        return lane(bridge, "bridge") if bridge else stack(netns)
+
+    def stack(netns: str) -> Lane:
         return lane(netns, MACHINE if netns == MACHINE else "host")
 
     def close(key: Key, at: int) -> None:
@@ -106,9 +103,8 @@ def collect(state: State, rows: Sequence[tuple[int, ev.Event]], start: int, end:
         if now is not None and now.state == event.state:
             return
         close(key, at)
-        owner = lane(event.netns, MACHINE if event.netns == MACHINE else "host")
         span = Span(event.state, at, end)
-        owner.neighbours.setdefault(event.address, []).append(span)
+        stack(event.netns).neighbours.setdefault(event.address, []).append(span)
         open_rows[key] = span
 
     for space in list(state.namespaces.values()):
@@ -173,17 +169,17 @@ def draw(
     """The lanes of a time (nanoseconds since the epoch); `state` is the one before it."""
     look = chart.style_of(style)
     lanes = collect(state, rows, start, end)
-    size, unit = chart.unit(end - start)
+    scale = chart.Scale(start, end)
     total = sum(lane.height for lane in lanes)
     figure = chart.paper(11, 1.5 + 0.34 * total, look)
     frames = sum(len(lane.sent) + len(lane.received) for lane in lanes)
-    title = f"{name}: {(end - start) / size:.4g} {unit} from {chart.clock(start)}, {frames} frames"
+    title = f"{name}: {scale(end):.4g} {scale.unit} from {chart.clock(start)}, {frames} frames"
     title += chart.lost(rows)
     axes = chart.axes(figure, look, title)
     ticks, labels, y = [], [], 0.0
     used: set[str] = set()
     for lane in lanes:
-        _draw_lane(axes, lane, y, start, end, size, look, used)
+        _draw_lane(axes, lane, y, scale, look, used)
         ticks.append(y + 0.5)
         labels.append(lane.name)
         y += lane.height
@@ -191,9 +187,7 @@ def draw(
     axes.set_yticks(ticks, labels)
     axes.tick_params(axis="y", length=0, labelsize=10)
     axes.set_ylim(max(y, 1), 0)  # a lane's room, where there is none
-    axes.set_xlim(0, max(1, end - start) / size)
-    axes.set_xlabel(f"time, {unit}", color=look.ink, fontsize=9)
-    axes.grid(axis="x", color=look.soft, lw=0.4, alpha=0.35)
+    scale.lay(axes, look, f"time, {scale.unit}")
     axes.set_axisbelow(True)
     handles: list[Any] = [
         Line2D([], [], color=BLUE, marker="|", ms=9, mew=2, ls="", label="frame sent (upwards)"),
@@ -217,21 +211,15 @@ def _fill(color: str, hatch: str) -> Any:
 
 
 def _draw_lane(
-    axes: Any,
-    lane: Lane,
-    top: float,
-    start: int,
-    end: int,
-    size: float,
-    look: chart.Style,
-    used: set[str],
+    axes: Any, lane: Lane, top: float, scale: chart.Scale, look: chart.Style, used: set[str]
 ) -> None:
-    middle = top + 0.5
-    axes.plot([0, (end - start) / size], [middle, middle], color=look.soft, lw=0.6, alpha=0.7)
-    column = max(1, (end - start) // COLUMNS)
+    start, middle = scale.start, top + 0.5
+    across = [0, scale(scale.end)]
+    axes.plot(across, [middle, middle], color=look.soft, lw=0.6, alpha=0.7)
+    column = max(1, scale.length // COLUMNS)
     for times, reach, color in ((lane.sent, -0.38, BLUE), (lane.received, 0.38, PURPLE)):
-        places = sorted({(at - start) // column for at in times})
-        lines = [[(p * column / size, middle), (p * column / size, middle + reach)] for p in places]
+        places = sorted({(at - start) // column * column + start for at in times})
+        lines = [[(scale(at), middle), (scale(at), middle + reach)] for at in places]
         marks = LineCollection(lines, colors=color, linewidths=1.5)
         marks.set_rasterized(len(lines) > 500)
         axes.add_collection(marks)
@@ -239,7 +227,7 @@ def _draw_lane(
         (lane.learned, -0.28, "^", GREEN),
         (lane.forgotten, 0.28, "x", RED),
     ):
-        marked = [(at - start) / size for at in times]
+        marked = [scale(at) for at in times]
         axes.plot(marked, [middle + offset] * len(marked), form, color=color, ms=7, mew=2, zorder=3)
     for row, (address, spans) in enumerate(lane.neighbours.items()):
         if row >= ROWS:
@@ -250,21 +238,19 @@ def _draw_lane(
             )  # fmt: skip
             break
         y = top + 1.02 + 0.5 * row
-        _draw_spans(axes, spans, y, start, size, used)
+        _draw_spans(axes, spans, y, scale, used)
         axes.annotate(
             address, (1, y + 0.17), xycoords=("axes fraction", "data"), xytext=(4, 0),
             textcoords="offset points", fontsize=7.5, va="center", color=look.ink,
         )  # fmt: skip
 
 
-def _draw_spans(
-    axes: Any, spans: list[Span], y: float, start: int, size: float, used: set[str]
-) -> None:
+def _draw_spans(axes: Any, spans: list[Span], y: float, scale: chart.Scale, used: set[str]) -> None:
     for span in spans:
         color, hatch = STATES.get(span.state, (GREY, "...."))
         used.add(span.state)
         axes.broken_barh(
-            [((span.begin - start) / size, max(1, span.end - span.begin) / size)],
+            [(scale(span.begin), max(1, span.end - span.begin) / scale.size)],
             (y, 0.34),
             facecolor=_fill(color, hatch),
             edgecolor=color,

@@ -10,7 +10,7 @@ from typing import Any
 from labkit.errors import LabkitError
 from labkit.model.events import LinkSet
 from labkit.model.operations import MACHINE
-from labkit.model.state import HostInfo, State
+from labkit.model.state import Cable, HostInfo, State
 from labkit.render.dot import MACHINE_TITLE, Plan, diagram, lines_for, node_id
 
 NO_MAC = "00:00:00:00:00:00"
@@ -25,21 +25,21 @@ def layout(state: State) -> dict[str, Any]:
     if not (plan.bridges or plan.hosts):
         return {"width": 0, "height": 0, "nodes": [], "cables": [], "machine": None}
     drawn = _run_dot(diagram(state, notes=False).source)
-    _, _, width, height = (float(n) for n in drawn["bb"].split(","))
+    _, height, width, _ = (float(n) for n in drawn["bb"].split(","))
     objects = {thing["name"]: thing for thing in drawn.get("objects", ())}
     nodes = [
-        *(_bridge(plan, bridge, objects[f"b{bridge.index}"], height) for bridge in plan.bridges),
-        *(_fold(plan, bridge, objects[f"f{bridge}"], height) for bridge in plan.folded),
-        *(_host(plan, host, objects[node_id(host.name)], height) for host in plan.hosts),
+        *(_bridge(plan, bridge, objects[f"b{bridge.index}"]) for bridge in plan.bridges),
+        *(_fold(plan, bridge, objects[f"f{bridge}"]) for bridge in plan.folded),
+        *(_host(plan, host, objects[node_id(host.name)]) for host in plan.hosts),
     ]
     machine = objects.get("cluster_machine")
     cables = plan.drawn()
     return {
         "width": width,
         "height": height,
-        "machine": {**_rect(machine["bb"], height), "title": MACHINE_TITLE} if machine else None,
+        "machine": {**_rect(machine["bb"]), "title": MACHINE_TITLE} if machine else None,
         "nodes": nodes,
-        "cables": [_cable(plan, edge, cables, height) for edge in drawn.get("edges", ())],
+        "cables": [_cable(plan, edge, cables) for edge in drawn.get("edges", ())],
     }
 
 
@@ -55,8 +55,9 @@ def titles(drawn: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _run_dot(source: str) -> Any:
     try:
         done = subprocess.run(
-            ["dot", "-Tjson"], input=source, capture_output=True, text=True, check=True, timeout=30
-        )
+            ["dot", "-Tjson", "-y"],  # y downwards
+            input=source, capture_output=True, text=True, check=True, timeout=30,
+        )  # fmt: skip
     except FileNotFoundError:
         raise LabkitError(
             "The picture cannot be drawn: Graphviz's program dot is missing.",
@@ -67,15 +68,15 @@ def _run_dot(source: str) -> Any:
     return json.loads(done.stdout)
 
 
-def _rect(box: str, height: float) -> dict[str, float]:
+def _rect(box: str) -> dict[str, float]:
     x1, y1, x2, y2 = (float(n) for n in box.split(","))
-    return {"x": x1, "y": height - y2, "w": x2 - x1, "h": y2 - y1}
+    return {"x": x1, "y": y2, "w": x2 - x1, "h": y1 - y2}
 
 
-def _box(node: dict[str, Any], height: float) -> dict[str, float]:
+def _box(node: dict[str, Any]) -> dict[str, float]:
     x, y = (float(n) for n in node["pos"].split(","))
     w, h = float(node["width"]) * 72, float(node["height"]) * 72
-    return {"x": x - w / 2, "y": height - y - h / 2, "w": w, "h": h}
+    return {"x": x - w / 2, "y": y - h / 2, "w": w, "h": h}
 
 
 def keys_of(state: State, netns: str) -> list[str]:
@@ -87,10 +88,20 @@ def keys_of(state: State, netns: str) -> list[str]:
     return [f"mac:{mac}" for mac in macs] + [f"ip:{a.partition('/')[0]}" for a in found]
 
 
-def _host(plan: Plan, host: HostInfo, node: Any, height: float) -> dict[str, Any]:
+def owners_of(state: State) -> dict[str, str]:
+    """Whose a MAC is, where the lab knows."""
+    return {
+        link.mac: f"{netns} {link.name}"
+        for netns, space in state.namespaces.items()
+        for link in space.links.values()
+        if link.mac not in ("", NO_MAC)
+    }
+
+
+def _host(plan: Plan, host: HostInfo, node: Any) -> dict[str, Any]:
     own = host.netns != MACHINE
     return {
-        **_box(node, height),
+        **_box(node),
         "id": f"host:{host.name}",
         "kind": "host",
         "title": host.name,
@@ -99,8 +110,8 @@ def _host(plan: Plan, host: HostInfo, node: Any, height: float) -> dict[str, Any
     }
 
 
-def _bridge(plan: Plan, link: LinkSet, node: Any, height: float) -> dict[str, Any]:
-    head, *cells = (_rect(rect, height) for rect in node["rects"].split())
+def _bridge(plan: Plan, link: LinkSet, node: Any) -> dict[str, Any]:
+    head, *cells = (_rect(rect) for rect in node["rects"].split())
     addresses = plan.machine.addresses.get(link.index, ())
     ports = []
     for cell, index in zip(cells, plan.ports(link.index), strict=False):
@@ -116,7 +127,7 @@ def _bridge(plan: Plan, link: LinkSet, node: Any, height: float) -> dict[str, An
             }
         )
     return {
-        **_box(node, height),
+        **_box(node),
         "id": f"bridge:{link.name}",
         "kind": "bridge",
         "title": link.name,
@@ -132,7 +143,7 @@ def _bridge(plan: Plan, link: LinkSet, node: Any, height: float) -> dict[str, An
     }
 
 
-def _fold(plan: Plan, bridge: int, node: Any, height: float) -> dict[str, Any]:
+def _fold(plan: Plan, bridge: int, node: Any) -> dict[str, Any]:
     names = plan.folded[bridge]
     ports = {
         link.peer_netns: f"{MACHINE}/{link.index}"
@@ -141,7 +152,7 @@ def _fold(plan: Plan, bridge: int, node: Any, height: float) -> dict[str, Any]:
     }
     tiles = [_tile(plan.state, name, ports.get(name, "")) for name in names]
     return {
-        **_box(node, height),
+        **_box(node),
         "id": f"fold:{plan.machine.name_of(bridge)}",
         "kind": "fold",
         "title": f"{len(names)} more hosts",
@@ -162,28 +173,23 @@ def _tile(state: State, netns: str, end: str) -> dict[str, Any]:
     }
 
 
-def _cable(
-    plan: Plan,
-    edge: dict[str, Any],
-    cables: list[tuple[tuple[str, int], tuple[str, int]]],
-    height: float,
-) -> dict[str, Any]:
-    points = [
+def _cable(plan: Plan, edge: dict[str, Any], cables: list[Cable]) -> dict[str, Any]:
+    path = [
         [float(n) for n in point.split(",")]
         for point in edge["pos"].split()
         if not point.startswith(("s,", "e,"))
     ]
-    path = [[x, round(height - y, 2)] for x, y in points]
     if edge["id"].startswith("fold"):
         bridge = plan.machine.name_of(int(edge["id"].removeprefix("fold")))
         return {"id": f"fold:{bridge}", "path": path, "kind": "fold"}
-    ends = cables[int(edge["id"].removeprefix("cable"))]
+    cable = cables[int(edge["id"].removeprefix("cable"))]
+    ends = (cable.a, cable.b)
     links = [plan.state.link(*end) for end in ends]
     labels = []
     for which, link in (("tail_lp", links[0]), ("head_lp", links[1])):
         if which in edge and link:
             x, y = (float(n) for n in edge[which].split(","))
-            labels.append({"x": x, "y": height - y, "text": link.name})
+            labels.append({"x": x, "y": y, "text": link.name})
     upper, lower = (f"{netns}/{index}" for netns, index in ends)
     names = [f"{netns} {link.name}" for (netns, _), link in zip(ends, links, strict=True) if link]
     ports = [f"port:{link.name}" for link in links if link and link.netns == MACHINE]

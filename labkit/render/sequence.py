@@ -52,19 +52,14 @@ class _Columns:
 
     def __init__(self, rows: Sequence[Row], state: State) -> None:
         self.state = state
-        groups: dict[str, list[str]] = {}
+        groups: dict[str, dict[str, None]] = {}  # the names of each owner, in order
         acting = set()
         for row in rows:
             step = row.step
             for place in [p for m in step.moves for p in (m.start, m.end)]:
-                name = self._name(place)
-                names = groups.setdefault(self._owner(place), [])
-                if name not in names:
-                    names.append(name)
+                groups.setdefault(self._owner(place), {}).setdefault(self._name(place))
             if step.interface:
-                names = groups.setdefault(step.host, [])
-                if step.interface not in names:
-                    names.append(step.interface)
+                groups.setdefault(step.host, {}).setdefault(step.interface)
             if step.kind not in ("ignore", "flood", "receive", "to-bridge-stack"):
                 acting.add((step.host, step.interface))
         total = sum(map(len, groups.values()))
@@ -86,13 +81,7 @@ class _Columns:
         return self.state.space(place[0]).name_of(place[1])
 
     def _owner(self, place: Place) -> str:
-        link = self.state.link(*place)
-        if place[0] == MACHINE and link is not None:
-            if link.kind == "bridge":
-                return link.name
-            if link.master is not None:
-                return self.state.space(MACHINE).name_of(link.master)
-        return place[0]
+        return chart.bridge_of(self.state, *place) or place[0]
 
     def _faces(self, one: tuple[str, str], acting: set[tuple[str, str | None]]) -> bool:
         """Whether its cable's other end acts."""

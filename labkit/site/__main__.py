@@ -16,6 +16,7 @@ from pathlib import Path
 
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
+from labkit.archive import written
 from labkit.errors import LabkitError
 from labkit.launch.launchers import LAUNCHERS, choose
 from labkit.lessons.build import NOTEBOOKS, sources
@@ -72,29 +73,24 @@ def texts(lessons: list[Lesson], about: pages.About) -> dict[str, str]:
         "index.html": pages.index(entries, about),
         **{f"{one.name}.html": pages.page(one, entries, about) for one in lessons},
         "labkit.css": static("page.css") + still.style() + css,
-        "labkit.js": still.script() + js,
+        "labkit.js": still.script() + static("stand.js") + js,
         ".nojekyll": "",  # GitHub Pages takes the files as they are
     }
 
 
 def write(folder: Path, files: dict[str, str]) -> list[Path]:
     """Writes the files, each whole or not at all. Raises LabkitError."""
-    partial = folder
-    written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            partial = folder / f"{name}.part"
-            partial.write_text(text, encoding="utf-8")
-            written.append(partial.replace(folder / name))
     except OSError as error:
-        if partial != folder:
-            partial.unlink(missing_ok=True)
         raise LabkitError(
             f"The site could not be written to {folder}: {error.strerror}.",
             hint="Choose a folder that is yours to write in and has room: make site SITE=folder",
         ) from error
-    return written
+    for name, text in files.items():
+        with written(folder / name, "The site") as file:
+            file.write(text.encode())
+    return [folder / name for name in files]
 
 
 def _run(source: Path) -> Lesson:
@@ -116,11 +112,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repository", default="", help="OWNER/NAME on GitHub, to link to Binder")
     options = parser.parse_args(arguments)
     try:
-        written = build(options.folder, options.lessons, options.repository)
+        files = build(options.folder, options.lessons, options.repository)
     except LabkitError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"labkit: {len(written)} files; open {(options.folder / 'index.html').resolve()}")
+    print(f"labkit: {len(files)} files; open {(options.folder / 'index.html').resolve()}")
     return 0
 
 

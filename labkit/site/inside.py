@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from itertools import chain, combinations
 from typing import Any
 
 from labkit.errors import LabkitError
@@ -45,12 +46,10 @@ def outcomes(traits: dict[str, Any]) -> dict[str, dict[str, Any]]:
         tuple(choices[place] for place in traits["outcome"]["seen"]),
         tuple(traits["outcome"]["evidence"]),
     )
-    most = 2 ** len(choices)
+    most = len(choices) if traits["several"] else 1
+    sizes = range(1, most + 1)
     graded = {}
-    for bits in range(1, most):
-        places = [place for place in range(len(choices)) if bits >> place & 1]
-        if len(places) > 1 and not traits["several"]:
-            continue
+    for places in chain.from_iterable(combinations(range(len(choices)), size) for size in sizes):
         guess = Prediction(
             traits["question"], choices, seen=lambda _: seen, several=traits["several"]
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -66,27 +67,17 @@ def contents(lessons: Iterable[Lesson]) -> list[Entry]:
     """Title and question of each lesson, from the lessons themselves."""
     lessons = list(lessons)
     texts = {one.name: [c.source for c in one.cells if c.kind == "markdown"] for one in lessons}
-    asked = {
-        row["name"]: row["asks"]
-        for cells in texts.values()
-        for text in cells
-        for row in ROW.finditer(text)
-    }
+    bold = {name: QUESTION.search(cells[0]) for name, cells in texts.items()}
+    asked = {name: question["asks"] for name, question in bold.items() if question}
+    for text in chain.from_iterable(texts.values()):
+        asked |= {row["name"]: row["asks"] for row in ROW.finditer(text)}
     entries = []
     for name, cells in texts.items():
         title = re.search(r"^# (.+)$", cells[0], re.MULTILINE)
-        bold = QUESTION.search(cells[0])
-        if title is None or (bold is None and name not in asked):
+        if title is None or name not in asked:
             raise ValueError(f"{name} does not begin with a title and a question in bold")
-        asks = asked.get(name) or (bold["asks"] if bold else "")
-        entries.append(
-            Entry(
-                name=name,
-                number=int(name.split("-")[0]),
-                title=title[1],
-                asks=" ".join(asks.split()),
-            )
-        )
+        number, asks = int(name.split("-")[0]), " ".join(asked[name].split())
+        entries.append(Entry(name=name, number=number, title=title[1], asks=asks))
     return entries
 
 
@@ -109,18 +100,15 @@ def page(lesson: Lesson, entries: list[Entry], about: About) -> str:
             cells.append({"prose": Markup(text)})  # noqa: S704 (the lesson's own text)
         else:
             cells.append(_code(lesson, number, cell))
-    return (
-        environment()
-        .get_template("lesson.html")
-        .render(
-            entry=entries[place],
-            before=entries[place - 1] if place else None,
-            after=entries[place + 1] if place + 1 < len(entries) else None,
-            headings=[(name, Markup(text)) for name, text in headings],  # noqa: S704 (the same)
-            cells=cells,
-            data=Markup(as_json(_data(lesson))),  # noqa: S704 (it escapes what could end the element)
-            about=about,
-        )
+    template = environment().get_template("lesson.html")
+    return template.render(
+        entry=entries[place],
+        before=entries[place - 1] if place else None,
+        after=entries[place + 1] if place + 1 < len(entries) else None,
+        headings=[(name, Markup(text)) for name, text in headings],  # noqa: S704 (the same)
+        cells=cells,
+        data=Markup(as_json(_data(lesson))),  # noqa: S704 (it escapes what could end the element)
+        about=about,
     )
 
 
@@ -159,21 +147,15 @@ def _code(lesson: Lesson, number: int, cell: Cell) -> dict[str, Any]:
     """What a code cell's part of the page is made from."""
     outputs = [_output(lesson, number, output) for output in cell.outputs]
     shown = [one["view"] for one in outputs if "view" in one]
-    return {
-        "number": cell.number,
-        "source": cell.source,
-        "outputs": outputs,
-        "changed": _changed(lesson, number, shown),
-        "exercise": cell.exercise,
-        "hints": cell.hints,
-    }
+    changed = _changed(lesson, number, shown)
+    return msgspec.structs.asdict(cell) | {"outputs": outputs, "changed": changed}
 
 
 def _changed(lesson: Lesson, number: int, shown: list[str]) -> list[dict[str, Any]]:
     """The views above a cell that it changed; of those that say the same, the newest."""
 
     def says(model_id: str) -> tuple[str, Any]:
-        return lesson.views[model_id].kind, _traits(lesson, model_id, number).get("words")
+        return lesson.views[model_id].kind, lesson.traits(model_id, number + 1).get("words")
 
     found = {
         says(model_id): {"view": model_id, "at": number, "what": _called(lesson, model_id)}
@@ -211,36 +193,23 @@ def _output(lesson: Lesson, number: int, output: dict[str, Any]) -> dict[str, An
         view = lesson.views.get(model_id)
         if view is None:
             return {"text": plain}  # a view that needs a kernel says in words what it showed
-        found = {"view": model_id, "at": number, "kind": view.kind, "plain": plain}
-        found["graded"] = view.kind == GRADED and bool(_traits(lesson, model_id, number)["outcome"])
-        return found
+        traits = lesson.traits(model_id, number + 1)
+        graded = view.kind == GRADED and bool(traits["outcome"])
+        return {"view": model_id, "at": number, "plain": plain, "graded": graded}
     if "text/html" in data:
         is_check = VERDICT in data
         return {"markup": Markup(data["text/html"]), "check": is_check}  # noqa: S704 (labkit's own)
     return {"text": plain}
 
 
-def _traits(lesson: Lesson, model_id: str, number: int) -> dict[str, Any]:
-    """A view's traits after a cell."""
-    traits = lesson.views[model_id].traits
-    for cell in lesson.cells[: number + 1]:
-        traits = cell.changes.get(model_id, traits)
-    return traits
-
-
 def _data(lesson: Lesson) -> dict[str, Any]:
     """The views for the page's script; of later states, what differs from the first."""
     views = {}
     for model_id, view in lesson.views.items():
-        later = {}
-        for number, cell in enumerate(lesson.cells):
-            if model_id in cell.changes:
-                now = cell.changes[model_id]
-                later[str(number)] = {k: v for k, v in now.items() if view.traits.get(k) != v}
-        views[model_id] = {
-            "kind": view.kind,
-            "traits": view.traits,
-            "later": later,
-            "outcomes": view.outcomes,
+        later = {
+            str(number): {k: v for k, v in now.items() if view.traits.get(k) != v}
+            for number, cell in enumerate(lesson.cells)
+            if (now := cell.changes.get(model_id)) is not None
         }
+        views[model_id] = msgspec.structs.asdict(view) | {"later": later}
     return views

@@ -49,6 +49,13 @@ class Lesson(msgspec.Struct):
     cells: list[Cell]
     views: dict[str, View]
 
+    def traits(self, model_id: str, count: int | None = None) -> dict[str, Any]:
+        """A view's traits after so many cells; None: after all that have run."""
+        traits = self.views[model_id].traits
+        for cell in self.cells[:count]:
+            traits = cell.changes.get(model_id, traits)
+        return traits
+
 
 def run(source: Path) -> Lesson:
     """The lesson of a file of `notebooks/source`.
@@ -108,7 +115,7 @@ def _changes(lesson: Lesson, now: dict[str, Any]) -> dict[str, dict[str, Any]]:
         view = lesson.views.get(model_id)
         if view is None:
             view = lesson.views[model_id] = View(kind=told["kind"], traits=told["traits"])
-        elif _words(told["traits"]) != _words(_last(lesson, model_id)):
+        elif _words(told["traits"]) != _words(lesson.traits(model_id)):
             changed[model_id] = told["traits"]
         view.outcomes = told.get("outcomes", {})
     return changed
@@ -117,11 +124,3 @@ def _changes(lesson: Lesson, now: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _words(traits: dict[str, Any]) -> Any:
     """By what a reader would know that a view has changed."""
     return traits.get("words"), traits.get("outcome"), traits.get("step")
-
-
-def _last(lesson: Lesson, model_id: str) -> dict[str, Any]:
-    """A view's traits as of the last cell that changed them."""
-    for cell in reversed(lesson.cells):
-        if model_id in cell.changes:
-            return cell.changes[model_id]
-    return lesson.views[model_id].traits

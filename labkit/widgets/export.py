@@ -9,27 +9,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import LabkitError
+from labkit.archive import written
 from labkit.journey import Journey
 from labkit.widgets.live import static
 from labkit.widgets.player import MODULE, STYLE, status_of
 from labkit.widgets.storyboard import Storyboard
 
-# What the player needs of a Jupyter widget's model: values, and to hear when they change.
-STAND_IN = """
-const values = JSON.parse(document.getElementById("journey").textContent);
-const heard = new Map();
-const model = {
-  get: (name) => values[name],
-  set: (name, value) => {
-    values[name] = value;
-    for (const hear of heard.get(`change:${name}`) ?? []) hear();
-  },
-  save_changes: () => {},
-  on: (name, hear) => heard.set(name, [...(heard.get(name) ?? []), hear]),
-  off: (name, hear) => heard.set(name, (heard.get(name) ?? []).filter((each) => each !== hear)),
-};
-render({ model, el: document.querySelector("main") });
+START = """
+const data = JSON.parse(document.getElementById("journey").textContent);
+render({ model: stand(data), el: document.querySelector("main") });
 """
 
 PAGE = """\
@@ -66,7 +54,7 @@ def page(journey: Journey) -> str:
         "beat": 0,
     }
     style = static("page.css") + STYLE
-    module = MODULE + STAND_IN
+    module = MODULE + static("stand.js") + START
     policy = (
         f"default-src 'none'; script-src '{_digest(module)}'; style-src '{_digest(style)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -93,16 +81,8 @@ def write(journey: Journey, path: str | Path) -> Path:
     """Writes the page, whole or not at all. Raises LabkitError where it cannot be written."""
     path = Path(path)
     text = page(journey)
-    partial = path.with_name(path.name + ".part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise LabkitError(
-            f"The journey could not be saved as {path}: {error.strerror}.",
-            hint="Choose a folder that exists, is yours to write in and has room.",
-        ) from error
+    with written(path, "The journey") as file:
+        file.write(text.encode())
     return path
 
 

@@ -12,17 +12,8 @@ from labkit.model.replayed import BADGE
 from labkit.widgets.live import static
 from labkit.widgets.storyboard import STEPS, Storyboard
 
-PARTS = (
-    "shared.js",
-    "diagram.js",
-    "rows.js",
-    "headers.js",
-    "tokens.js",
-    "controls.js",
-    "instant.js",
-    "player.js",
-)
-MODULE = "".join(static(name) for name in PARTS)
+PARTS = ("shared", "diagram", "rows", "headers", "tokens", "controls", "instant", "player")
+MODULE = "".join(static(f"{name}.js") for name in PARTS)
 STYLE = static("labkit.css") + static("player.css")
 
 

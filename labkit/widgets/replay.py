@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 
 from labkit.model.events import Closed, Event
 from labkit.model.state import State
@@ -15,35 +16,19 @@ class Replay:
     `at` is nanoseconds since the epoch; None is the end, which moves on while the lab is live.
     """
 
+    # The same at every instant.
+    name = property(attrgetter("recording.name"))
+    live = property(attrgetter("recording.live"))
+    launcher = property(attrgetter("recording.launcher"))
+    is_replayed = property(attrgetter("recording.is_replayed"))
+    forgotten = property(attrgetter("recording.forgotten"))
+    closed = property(attrgetter("recording.closed"))
+
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self.at: int | None = None
         self._origin = 0
         self._last: tuple[int, int, State] | None = None
-
-    @property
-    def name(self) -> str:
-        return self.recording.name
-
-    @property
-    def live(self) -> bool:
-        return self.recording.live
-
-    @property
-    def launcher(self) -> str:
-        return self.recording.launcher
-
-    @property
-    def is_replayed(self) -> bool:
-        return self.recording.is_replayed
-
-    @property
-    def forgotten(self) -> int:
-        return self.recording.forgotten
-
-    @property
-    def closed(self) -> str | None:
-        return self.recording.closed
 
     @property
     def origin(self) -> int:

@@ -9,8 +9,9 @@ from typing import Any
 
 from labkit.model import events as ev
 from labkit.model.operations import MACHINE
-from labkit.model.state import State
-from labkit.render.layout import NO_MAC
+from labkit.model.state import Namespace, State
+from labkit.model.text import some
+from labkit.render.layout import owners_of
 from labkit.widgets.live import Seen, same, tables_of
 
 MEANING = {
@@ -48,12 +49,10 @@ class Table:
         self.rows: dict[str, Row] = {}
         self._ids: dict[Any, str] = {}
 
-    def fill(
-        self, before: Table | None, id_of: Callable[[Any], str | None], row_of: Callable[..., Row]
-    ) -> Table:
+    def fill(self, before: Table | None, row_of: Callable[[Any], Row | None]) -> Table:
         """Makes the rows; those of `before` are taken over where their event is the same.
 
-        `id_of` gives an event's id, None for one that is not of this table; `row_of` makes the row.
+        `row_of` makes an event's row; None for an event that is not of this table.
         """
         # Where two events have one id (a MAC at two ports), which of them shows depends on all.
         if before and len(before._ids) == len(before.rows):
@@ -68,10 +67,10 @@ class Table:
         else:
             fresh = list(self.source.items())
         for key, event in fresh:
-            id_ = id_of(event)
-            if id_ is not None:
-                self._ids[key] = id_
-                self.rows[id_] = row_of(id_, event)
+            row = row_of(event)
+            if row is not None:
+                self._ids[key] = row["id"]
+                self.rows[row["id"]] = row
         return self
 
     @cached_property
@@ -83,7 +82,7 @@ class Table:
 
     def whole(self) -> dict[str, Any]:
         """All of it, as the browser gets it."""
-        return {**self.heading, "rows": self._sorted()}
+        return {**self.heading, "rows": sorted(self.rows.values(), key=_order)}
 
     def since(self, base: Table) -> dict[str, Any]:
         """What is new, changed or gone, as the browser gets it."""
@@ -91,9 +90,6 @@ class Table:
             "rows": [row for id_, row in self.rows.items() if base.rows.get(id_) is not row],
             "gone": [id_ for id_ in base.rows if id_ not in self.rows],
         }
-
-    def _sorted(self) -> list[Row]:
-        return sorted(self.rows.values(), key=_order)
 
 
 def _order(row: Row) -> str:
@@ -148,20 +144,8 @@ def in_words(tables: Iterable[Table]) -> str:
     parts = [f"{t['title']}, {t['what']}: {', '.join(words)}." for t, words in said if words]
     empty = [t["title"] for t, words in said if not words]
     if empty:
-        names = ", ".join(empty[:NAMED])
-        more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
-        parts.append(f"Empty: {names}{more}.")
+        parts.append(f"Empty: {some(empty, NAMED)}.")
     return "\n".join(parts) or "No tables yet."
-
-
-def owners_of(state: State) -> dict[str, str]:
-    """Whose a MAC is, where the lab knows."""
-    found = {}
-    for netns, space in state.namespaces.items():
-        for link in space.links.values():
-            if link.mac not in ("", NO_MAC):
-                found[link.mac] = f"{netns} {link.name}"
-    return found
 
 
 def arp_table(
@@ -181,15 +165,14 @@ def arp_table(
         "empty": f"Empty: {name} has not needed anybody's MAC address yet.",
     }
     return Table(heading, space.neighbours).fill(
-        before,
-        lambda event: f"{space.name_of(event.index)}|{event.address}",
-        lambda id_, event: _neighbour(id_, event, space.name_of(event.index), owners),
+        before, lambda event: _neighbour(event, space, owners)
     )
 
 
-def _neighbour(id_: str, event: ev.NeighbourSet, interface: str, owners: dict[str, str]) -> Row:
+def _neighbour(event: ev.NeighbourSet, space: Namespace, owners: dict[str, str]) -> Row:
+    interface = space.name_of(event.index)
     return {
-        "id": id_,
+        "id": f"{interface}|{event.address}",
         "order": f"{event.index:010} {event.address}",
         "keys": [f"ip:{event.address}", *([f"mac:{event.mac}"] if event.mac else [])],
         "kind": event.state.lower(),
@@ -222,37 +205,23 @@ def cam_table(
         "empty": f"Nothing learned: {name} has seen no frame yet, or has forgotten.",
     }
 
-    def id_of(event: ev.FdbSet) -> str | None:
-        if event.bridge != index:
-            return None
-        # A MAC is learned at one port only: when it moves, the row stays and its port changes.
-        port = machine.name_of(event.port) if event.kind != "learned" else ""
-        return f"{event.mac}|{event.vlan}|{port}"
-
-    def row_of(id_: str, event: ev.FdbSet) -> Row:
-        link = machine.links.get(event.port)
-        peer = state.peer(link) if link else None
-        meaning = KINDS.get(event.kind, "")
-        if event.kind == "permanent" and link and link.mac != event.mac:
-            meaning = BY_HAND
-        return _entry(id_, event, (machine.name_of(event.port), peer), meaning, owners)
-
-    return Table(heading, machine.fdb).fill(before, id_of, row_of)
+    return Table(heading, machine.fdb).fill(
+        before, lambda event: _entry(event, state, owners) if event.bridge == index else None
+    )
 
 
-def _entry(
-    id_: str,
-    event: ev.FdbSet,
-    behind: tuple[str, str | None],
-    meaning: str,
-    owners: dict[str, str],
-) -> Row:
-    port, peer = behind
+def _entry(event: ev.FdbSet, state: State, owners: dict[str, str]) -> Row:
+    machine = state.space(MACHINE)
+    link, port = machine.links.get(event.port), machine.name_of(event.port)
+    peer = state.peer(link) if link else None
+    by_hand = event.kind == "permanent" and link and link.mac != event.mac
+    meaning = BY_HAND if by_hand else KINDS.get(event.kind, "")
     owner = owners.get(event.mac, "")
     vlan = f", vlan {event.vlan}" if event.vlan else ""
     learned = event.kind == "learned"
     return {
-        "id": id_,
+        # A MAC is learned at one port only: when it moves, the row stays and its port changes.
+        "id": f"{event.mac}|{event.vlan}|{'' if learned else port}",
         "order": f"{0 if learned else 1} {port} {event.mac} {event.vlan or 0:04}",
         "keys": [f"mac:{event.mac}", f"port:{port}"],
         "kind": event.kind,

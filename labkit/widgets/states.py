@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from labkit.model import events as ev
 from labkit.model.state import State
+from labkit.model.values import Neighbour
 from labkit.recording import Recording
 from labkit.widgets.live import LiveView, Seen, same, static, tables_of
 from labkit.widgets.rows import MEANING
@@ -47,23 +48,21 @@ class NeighbourStates(LiveView):
 
     def _draw(self, state: State) -> dict[str, Any]:
         rows: dict[str, list[dict[str, Any]]] = {name: [] for name in STATES}
-        for host in state.hosts.values():
-            if host.netns != host.name or (self.hosts is not None and host.name not in self.hosts):
-                continue
-            for row in state.neighbours(host.netns):
-                if row.state in rows:
-                    keys = [f"host:{host.name}", f"ip:{row.address}"]
-                    text = f"{host.name}: {row.address}"
-                    rows[row.state].append({"text": text, "keys": keys})
+        for host, row in self._rows(state):
+            if row.state in rows:
+                keys = [f"host:{host}", f"ip:{row.address}"]
+                rows[row.state].append({"text": f"{host}: {row.address}", "keys": keys})
         states = [{"name": name, "meaning": MEANING[name], "rows": rows[name]} for name in STATES]
         return {"snapshot": {"states": states}, "words": self.text(state)}
 
     def text(self, state: State) -> str:
         """The rows and their states in words."""
-        said = [
-            f"{host.name}: {row.address} is {row.state}"
-            for host in state.hosts.values()
-            if self.hosts is None or host.name in self.hosts
-            for row in state.neighbours(host.netns)
-        ]
+        said = [f"{host}: {row.address} is {row.state}" for host, row in self._rows(state)]
         return ", ".join(said) + "." if said else "No rows yet."
+
+    def _rows(self, state: State) -> Iterator[tuple[str, Neighbour]]:
+        """Each row with its host; one that shares the machine's network has none of its own."""
+        for host in state.hosts.values():
+            if host.netns == host.name and (self.hosts is None or host.name in self.hosts):
+                for row in state.neighbours(host.netns):
+                    yield host.name, row

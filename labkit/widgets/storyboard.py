@@ -18,9 +18,10 @@ from labkit.journey.values import Finding, Place, Row, Step
 from labkit.model import events as ev
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
-from labkit.render.layout import layout
-from labkit.widgets.rows import arp_table, cam_table, owners_of
-from labkit.widgets.topology import links_of, shape_of
+from labkit.render.layout import layout, owners_of
+from labkit.widgets.live import same
+from labkit.widgets.rows import arp_table, cam_table
+from labkit.widgets.topology import drawn_from, links_of, shape_of
 
 STEPS = 1000
 """Steps that are shown; more would be more than a page takes. How many are not is told."""
@@ -101,7 +102,7 @@ class Storyboard:
         walk = list(itertools.islice(journey.walk(), STEPS))
         more = sum(1 for _ in journey.walk()) - len(walk)
         owners = self._tables_of([step for _, step in walk])
-        begin = self._turn(journey.state(-1), owners, first=True)
+        begin = self._turn(journey.state(-1), owners)
         parents: list[int] = []
         steps = []
         for number, (depth, step) in enumerate(walk):
@@ -113,9 +114,7 @@ class Storyboard:
             parents.append(number)
         noise = [step for root in journey.noise for _, step in root.walk()]
         return {
-            "name": journey.recording.name,
             "title": journey.title,
-            "summary": f"{journey.title}. {len(steps)} steps.",
             "began": journey.begins // 1_000_000,
             "steps": steps,
             "more": more,
@@ -158,23 +157,20 @@ class Storyboard:
         order = ("routes", "bridge", "host")
         return sorted(touched, key=lambda table: order.index(table[0]))
 
-    def _turn(
-        self, state: State, tables: list[tuple[str, str]], *, first: bool = False
-    ) -> dict[str, int]:
+    def _turn(self, state: State, tables: list[tuple[str, str]]) -> dict[str, int]:
         """Goes on to a state: notes its scene, and returns the tables that are others now."""
         before, self._state = self._state, state
-        links = first or not _same_links(before, state)
-        if links:
+        redrawn = not same(drawn_from(before), drawn_from(state))
+        if redrawn:
             self._owners = owners_of(state)
             shape = self._layouts.number(
                 msgspec.json.encode(shape_of(state)), lambda: layout(state)
             )
-            ends = links_of(state)
-            self._scene = self._scenes.hold({"layout": shape, "links": ends})
+            self._scene = self._scenes.hold({"layout": shape, "links": links_of(state)})
         changed = {}
         for kind, name in tables:
             slot = f"{kind}:{name}"
-            if not links and slot in self._shown and _same_table(before, state, kind, name):
+            if not redrawn and _same_table(before, state, kind, name):
                 continue
             picture = self._picture(state, kind, name)
             rows = picture["rows"]
@@ -188,11 +184,9 @@ class Storyboard:
             link = state.space(MACHINE).link_named(name)
             return cam_table(state, link.index if link else -1, name, self._owners).whole()
         netns = _netns(state, name)
-        return (
-            _routes(state, netns, name)
-            if kind == "routes"
-            else arp_table(state, netns, name, self._owners).whole()
-        )
+        if kind == "routes":
+            return _routes(state, netns, name)
+        return arp_table(state, netns, name, self._owners).whole()
 
     # Steps, and what they rest on.
 
@@ -311,9 +305,8 @@ class Storyboard:
 
 
 def _lean(step: dict[str, Any]) -> dict[str, Any]:
-    """Without what is empty: the player fills it in."""
-    empty: tuple[Any, ...] = (None, False, "", [], {})
-    return {k: v for k, v in step.items() if not any(v == e and type(v) is type(e) for e in empty)}
+    """Without what is empty: the player fills it in. A zero is a number like any other."""
+    return {k: v for k, v in step.items() if v or type(v) in (int, float)}
 
 
 def _end(place: Place) -> str:
@@ -331,19 +324,6 @@ def _bridge(state: State, name: str) -> str:
 
 def _netns(state: State, name: str) -> str:
     return state.hosts[name].netns if name in state.hosts else name
-
-
-def _same_links(a: State, b: State) -> bool:
-    """Whether the diagram is the same: comparing is quick where events are shared."""
-    return (
-        a.namespaces.keys() == b.namespaces.keys()
-        and all(
-            space.links == b.namespaces[netns].links
-            and space.addresses == b.namespaces[netns].addresses
-            for netns, space in a.namespaces.items()
-        )
-        and a.hosts.keys() == b.hosts.keys()
-    )
 
 
 def _same_table(a: State, b: State, kind: str, name: str) -> bool:

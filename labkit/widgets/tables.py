@@ -30,16 +30,7 @@ class Tables(LiveView):
     and the ids of those that are `gone`. So a long table costs little while little of it changes.
     """
 
-    heeds = (
-        ev.Applied,
-        ev.LinkSet,
-        ev.LinkRemoved,
-        ev.NeighbourSet,
-        ev.NeighbourRemoved,
-        ev.FdbSet,
-        ev.FdbRemoved,
-        ev.NamespaceRemoved,
-    )
+    heeds = (ev.Applied, ev.LinkSet, ev.LinkRemoved, *ev.TABLES, ev.NamespaceRemoved)
     _esm = static("shared.js") + static("rows.js") + static("tables.js")
     _css = static("labkit.css")
 

@@ -148,7 +148,7 @@ class Timeline(ipywidgets.VBox):
 
     def close(self) -> None:
         """Ends the views and their threads."""
-        for view in (self.scrubber, self.topology, self.tables):
+        for view in self.children:
             view.close()
         super().close()
 
@@ -157,14 +157,9 @@ class Timeline(ipywidgets.VBox):
         self.tables.refresh()
 
     def __str__(self) -> str:
-        parts = (self.scrubber.summary(), self.topology.summary(), self.tables.summary())
-        return "\n".join(parts)
+        return "\n".join(view.summary() for view in self.children)
 
     __repr__ = __str__
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**options)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if isinstance(data, dict):
-            data["text/plain"] = str(self)
-        return bundle
+        return super()._repr_mimebundle_(**options) | {"text/plain": str(self)}

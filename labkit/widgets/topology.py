@@ -9,6 +9,7 @@ import traitlets
 from labkit.model import events as ev
 from labkit.model.operations import MACHINE
 from labkit.model.state import State
+from labkit.model.text import some
 from labkit.recording import Recording
 from labkit.render.layout import layout
 from labkit.widgets.live import LiveView, Seen, same, static, tables_of
@@ -53,7 +54,7 @@ class Topology(LiveView):
 
         The counters have a trait of their own: they change with every packet.
         """
-        still = (*state.hosts.values(), *tables_of(state, "links", "addresses"))
+        still = drawn_from(state)
         if not same(self._drawn_of, still):
             self._drawn = self._draw(state)
             self._drawn_of = still
@@ -77,7 +78,7 @@ class Topology(LiveView):
         machine = state.space(MACHINE)
         bridges = [link for link in machine.links.values() if link.kind == "bridge"]
         parts = [
-            f"{_count(len([name for name in state.hosts if name != MACHINE]), 'host')}, "
+            f"{_count(len(state.hosts.keys() - {MACHINE}), 'host')}, "
             f"{_count(len(bridges), 'bridge')}, "
             f"{_count(len(list(state.cables())), 'cable')}."
         ]
@@ -85,7 +86,7 @@ class Topology(LiveView):
             ports = [link for link in machine.links.values() if link.master == bridge.index]
             if ports:
                 peers = [state.peer(link) or "nothing" for link in ports]
-                parts.append(f"{bridge.name} joins {_some(peers)}.")
+                parts.append(f"{bridge.name} joins {some(peers, NAMED)}.")
         down = [
             f"{netns}:{link.name}"
             for netns, space in state.namespaces.items()
@@ -93,7 +94,7 @@ class Topology(LiveView):
             if link.kind == "veth" and not link.has_carrier
         ]
         if down:
-            parts.append(f"Without carrier: {_some(down)}.")
+            parts.append(f"Without carrier: {some(down, NAMED)}.")
         return " ".join(parts)
 
 
@@ -115,6 +116,11 @@ def _counters(state: State) -> dict[str, list[int]]:
     }
 
 
+def drawn_from(state: State) -> Seen:
+    """What the drawing is made of: the same objects for as long as it stays as it is."""
+    return (*state.hosts.values(), *tables_of(state, "links", "addresses"))
+
+
 def shape_of(state: State) -> object:
     """What the layout depends on, as the key of a dictionary."""
     return (
@@ -131,11 +137,6 @@ def shape_of(state: State) -> object:
             for netns, space in state.namespaces.items()
         ),
     )
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def _count(number: int, what: str) -> str:

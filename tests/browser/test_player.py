@@ -346,6 +346,9 @@ def test_the_keys_leave_other_controls_alone(leaf):
     row.focus()
     page.keyboard.press("ArrowDown")
     shows(page, 4)
+    row.focus()
+    page.keyboard.press("Control+Home")  # the page's own
+    assert row.evaluate("e => e === document.activeElement")
 
 
 def test_every_stop_of_the_tab_key_is_in_sight_and_in_order(leaf):

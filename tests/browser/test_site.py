@@ -12,7 +12,15 @@ from urllib.parse import unquote
 import pytest
 
 from labkit.launch.launchers import LAUNCHERS
-from labkit.site.__main__ import build
+from labkit.model import events as ev
+from labkit.model import operations as op
+from labkit.recording import Recording
+from labkit.site import pages
+from labkit.site.__main__ import build, texts, write
+from labkit.site.pages import VIEW
+from labkit.site.run import Cell, Lesson, View
+from labkit.widgets import Tables
+from labkit.widgets.still import displayed
 
 FIRST, JOURNEY = "00-start-here", "05-the-journey-of-a-ping"
 PAGES = ["index", FIRST, JOURNEY]
@@ -302,3 +310,30 @@ def test_the_contents_say_what_each_lesson_asks(reader):
     page.get_by_role("heading", level=1, name="The journey of a ping").wait_for()
     page.get_by_role("link", name="How do two containers").first.press("Enter")
     page.get_by_role("heading", level=1, name="How do two containers").wait_for()
+
+
+def test_a_cell_that_changed_many_rows_shows_them_all(browser, tmp_path):
+    """Then they are in a trait of their own, `since`, and no more in `changes`."""
+    recording = Recording("docker0", live=False)
+    recording.append(ev.Applied(at=1, operation=op.AddHost(name="h", netns="h")))
+    view = Tables(recording)
+    before = displayed()[view.model_id]["traits"]
+    for i in range(30):
+        at = {"at": 2, "netns": "h", "index": 2}
+        recording.append(ev.NeighbourSet(**at, address=f"10.0.0.{i}", state="REACHABLE"))
+    after = displayed()[view.model_id]["traits"]
+    assert len(after["since"]["host:h"]["rows"]) == 30
+    shows = {"output_type": "display_data", "data": {VIEW: {"model_id": view.model_id}}}
+    cells = [
+        Cell(kind="markdown", source="# A title\n\n**What is asked?**"),
+        Cell(kind="code", source="lab.watch()", outputs=[shows]),
+        Cell(kind="code", source="ping()", changes={view.model_id: after}),
+    ]
+    views = {view.model_id: View(kind="Tables", traits=before)}
+    about = pages.About(date="2026-11-25", launcher="root")
+    write(tmp_path, texts([Lesson(name="00-many", cells=cells, views=views)], about))
+    page = browser.new_page()
+    page.goto((tmp_path / "00-many.html").as_uri())
+    page.locator(".changed summary").first.press("Enter")
+    page.locator(".changed tr[data-kind='reachable'].lk-new").nth(29).wait_for(timeout=10_000)
+    page.close()

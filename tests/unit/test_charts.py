@@ -158,8 +158,8 @@ def test_a_frame_from_a_mac_makes_its_row_young_again():
     (life,) = found[MAC]
     assert [at // S for at in life.heard] == [2, 4], "only what came in at its port"
     assert (life.end, life.how) == (9 * S, "removed")
-    xs, ys = ageing._curve(life, 2 * S, 9 * S)
-    assert [round(x / S) for x in xs] == [0, 2, 2, 7]
+    xs, ys = ageing._curve(life, chart.Scale(2 * S, 9 * S))
+    assert [round(x) for x in xs] == [0, 2, 2, 7]
     assert [round(y) for y in ys] == [0, 2, 0, 5]
 
 

@@ -29,7 +29,7 @@ MAY = {
     "launch": {"model"},
     "journey": {"model", "recording", "naming"},
     "render": {"model"},
-    "widgets": {"render", "model", "recording", "journey"},
+    "widgets": {"render", "model", "recording", "journey", "archive"},
     "hosts": {"model", "naming"},
     "wiring": {"model", "hosts", "naming"},
     "refusals": {"model"},
@@ -47,7 +47,7 @@ MAY = {
         "journey",
     },
     "cli": {"lessons", "lab", "launch", "recording", "model"},
-    "site": {"lessons", "widgets", "launch", "recording"},
+    "site": {"lessons", "widgets", "launch", "recording", "archive"},
 }
 LAZILY = {
     "notebook": {"render", "widgets", "lessons", "journey"},

@@ -166,7 +166,7 @@ def test_what_cannot_be_built_is_said(tmp_path, capsys):
     with pytest.raises(LabkitError, match="could not be written"):
         write(tmp_path / "file", {"index.html": ""})
     (tmp_path / "full" / "labkit.js").mkdir(parents=True)  # a file cannot take its place
-    with pytest.raises(LabkitError, match="could not be written"):
+    with pytest.raises(LabkitError, match="could not be saved"):
         write(tmp_path / "full", {"labkit.js": "text"})
     assert not list(tmp_path.glob("full/*.part"))
     assert main([str(tmp_path / "a"), "--lessons", "99"]) == 1

@@ -20,20 +20,6 @@
   const views = JSON.parse(holder.textContent);
   const predictions = new Map(); // model id → the places that the reader has locked
 
-  // What a view needs of a Jupyter widget's model: values, and to hear when they change.
-  function stand(values) {
-    const heard = new Map();
-    const tell = (name) => { for (const hear of heard.get(`change:${name}`) ?? []) hear(); };
-    return {
-      get: (name) => values[name],
-      set: (name, value) => { values[name] = value; tell(name); },
-      save_changes: () => {},
-      send: () => {},
-      on: (name, hear) => heard.set(name, [...(heard.get(name) ?? []), hear]),
-      off: (name, hear) => heard.set(name, (heard.get(name) ?? []).filter((each) => each !== hear)),
-    };
-  }
-
   // A view's values after a cell; before it, where `before`.
   function valuesAt(view, cell, before = false) {
     let values = view.traits;
@@ -56,13 +42,15 @@
     const view = views[id];
     const changed = "changed" in place.dataset;
     const now = valuesAt(view, cell);
-    const model = stand(graded(id, view, changed ? valuesAt(view, cell, true) : now));
+    const values = graded(id, view, changed ? valuesAt(view, cell, true) : now);
+    const model = stand(values);
     place.replaceChildren();
     LABKIT_VIEWS[view.kind]({ model, el: place });
     place.firstElementChild.setAttribute("role", "group"); // a page of so many views needs fewer landmarks
     for (const box of place.querySelectorAll(".lk-table")) watcher.observe(box);
     if (changed) { // first as it was, so that what this cell changed is marked
-      for (const name of ["beat", "status", "snapshot", "changes", "words"]) if (name in now) model.set(name, now[name]);
+      Object.assign(values, now); // all of it, before any is told
+      for (const name of Object.keys(now)) model.set(name, now[name]);
     }
     if (view.kind === "PredictionView" && !now.outcome.answer) model.on("change:wish", () => lock(id, model));
   }

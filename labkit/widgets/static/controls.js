@@ -1,4 +1,4 @@
-// Buttons, choices, and numbers in words.
+// Icons, choices, and where and when in words.
 
 const ICONS = {
   first: "M3 3V13M8.5 3.5L4.5 8l4 4.5zM14 3.5L10 8l4 4.5z",
@@ -11,18 +11,9 @@ const ICONS = {
 
 function icon(parent, name) {
   parent.replaceChildren();
-  const svg = draw(parent, "svg", { viewBox: "0 0 16 16", class: `lk-icon lk-icon-${name}` });
-  svg.setAttribute("aria-hidden", "true");
+  const style = `lk-icon lk-icon-${name}`;
+  const svg = draw(parent, "svg", { viewBox: "0 0 16 16", class: style, "aria-hidden": "true" });
   draw(svg, "path", { d: ICONS[name] });
-}
-
-function button(parent, name, text, label, act) {
-  const made = make(parent, "button", name, text);
-  made.type = "button";
-  if (label) made.setAttribute("aria-label", label);
-  if (label) made.title = label;
-  made.addEventListener("click", act);
-  return made;
 }
 
 function choice(parent, label, options, act) {
@@ -40,4 +31,3 @@ function afterText(ms) {
   return sign + (size < 1000 ? `${size.toFixed(3)} ms` : `${(size / 1000).toFixed(3)} s`);
 }
 const whereText = ({ host, interface: at }) => [host, at === host ? "" : at].filter(Boolean).join(" ");
-const counted = (number, one, many) => `${number.toLocaleString()} ${number === 1 ? one : many}`;

@@ -23,13 +23,17 @@ function write(parent, x, y, text, className = "") {
 }
 
 function item(parent, thing, label) {
-  const group = draw(parent, "g", { class: `lk-${thing.kind ?? "port"}`, tabindex: "-1" });
-  group.dataset.keys = thing.keys.join(" ");
+  const group = draw(parent, "g", {
+    class: `lk-${thing.kind ?? "port"}`,
+    role: thing.kind === "fold" ? "button" : "img",
+    tabindex: "-1",
+    "aria-label": label,
+    "data-item": thing.id,
+    "data-place": thing.id,
+    "data-keys": thing.keys.join(" "),
+    "data-lm-suppress-shortcuts": "true",
+  });
   if (thing.holds) group.dataset.holds = thing.holds.join(" ");
-  group.dataset.lmSuppressShortcuts = "true";
-  group.dataset.item = group.dataset.place = thing.id;
-  group.setAttribute("role", thing.kind === "fold" ? "button" : "img");
-  group.setAttribute("aria-label", label);
   return group;
 }
 
@@ -44,8 +48,7 @@ function drawBridge(svg, node, ends) {
   write(group, middle, line + 9, node.lines.at(-1), "lk-soft");
   for (const port of node.ports) {
     const cell = item(svg, port, "");
-    const box = rect(cell, port, 5, 4);
-    box.setAttribute("y", port.y + 2);
+    rect(cell, port, 5, 4).setAttribute("y", port.y + 2);
     write(cell, port.x + port.w / 2, port.y + port.h / 2 - 1, port.title);
     ends.set(port.end, { ...port, cell, bridge: node.title });
   }
@@ -69,8 +72,7 @@ function drawHost(svg, node) {
 }
 
 function drawCable(svg, cable) {
-  const group = draw(svg, "g", { class: "lk-cable", "aria-hidden": "true" });
-  group.dataset.kind = cable.kind;
+  const group = draw(svg, "g", { class: "lk-cable", "aria-hidden": "true", "data-kind": cable.kind });
   const d = curve(cable.path);
   if (cable.keys) group.dataset.keys = cable.keys.join(" ");
   if (cable.kind === "cable") draw(group, "path", { d, class: "lk-reach" });
@@ -91,10 +93,12 @@ function drawTopology(scroll, layout) {
   const ends = new Map();
   const width = (layout.width ?? 0) + 2 * PAD;
   const height = (layout.height ?? 0) + 2 * PAD;
-  const svg = draw(scroll, "svg", { viewBox: `${-PAD} ${-PAD} ${width} ${height}` });
-  svg.setAttribute("role", "group");
-  svg.setAttribute("aria-label", "topology");
-  svg.dataset.lmSuppressShortcuts = "true";
+  const svg = draw(scroll, "svg", {
+    viewBox: `${-PAD} ${-PAD} ${width} ${height}`,
+    role: "group",
+    "aria-label": "topology",
+    "data-lm-suppress-shortcuts": "true",
+  });
   svg.style.width = `${width * 1.15}px`;
   svg.style.minWidth = `${width * 0.8}px`; // smaller, and it would be hard to read: scroll
   if (layout.machine) {

@@ -3,13 +3,12 @@
 const WIDTH = 16; // bytes in a line
 
 function headers(parent) {
-  const bar = make(parent, "div", "lk-bar");
-  bar.setAttribute("aria-hidden", "true");
+  const bar = make(parent, "div", "lk-bar", null, { "aria-hidden": "true" });
   const list = make(parent, "div", "lk-layers");
   const bytes = make(parent, "details", "lk-bytes");
   const summary = make(bytes, "summary");
-  const dump = make(bytes, "div", "lk-dump");
-  dump.setAttribute("aria-hidden", "true"); // the fields say the same, in words
+  // The fields say the same, in words.
+  const dump = make(bytes, "div", "lk-dump", null, { "aria-hidden": "true" });
   const readout = make(bytes, "p", "lk-readout");
   bytes.open = parent.clientWidth === 0 || parent.clientWidth > 330;
   const opened = new Set();
@@ -66,28 +65,26 @@ function headers(parent) {
     make(head, "strong", "", layer);
     const table = make(box, "dl");
     for (const field of held) {
-      const row = make(table, "div", field.matters ? "lk-field lk-matters" : "lk-field");
+      const style = field.matters ? "lk-field lk-matters" : "lk-field";
+      const row = make(table, "div", style, null, { tabindex: "-1" });
       row.field = field;
-      row.setAttribute("tabindex", "-1");
       make(row, "dt", "", field.name);
       make(row, "dd", "", field.value);
       rows.push(row);
     }
     const rest = held.filter((field) => !field.matters).length;
     if (!rest) return;
-    const button = make(head, "button", "lk-link");
-    button.type = "button";
-    const open = () => {
-      const all = opened.has(layer);
-      box.classList.toggle("lk-all", all);
-      button.setAttribute("aria-expanded", String(all));
-      button.textContent = all ? "fewer" : held.length === 1 ? "1 field" : `all ${held.length} fields`;
-      refresh();
-    };
-    button.addEventListener("click", () => {
+    const toggle = button(head, "lk-link", null, "", () => {
       if (!opened.delete(layer)) opened.add(layer);
       open();
     });
+    const open = () => {
+      const all = opened.has(layer);
+      box.classList.toggle("lk-all", all);
+      toggle.setAttribute("aria-expanded", String(all));
+      toggle.textContent = all ? "fewer" : held.length === 1 ? "1 field" : `all ${held.length} fields`;
+      refresh();
+    };
     open();
   }
 
@@ -104,8 +101,7 @@ function headers(parent) {
       let text = "";
       for (let at = start; at < Math.min(start + WIDTH, held); at += 1) {
         const byte = frame.hex.slice(2 * at, 2 * at + 2);
-        const cell = make(hex, "span", "", byte);
-        cell.dataset.at = String(at);
+        const cell = make(hex, "span", "", byte, { "data-at": at });
         if (fields.some((field) => field.matters && covers(field, at))) {
           cell.classList.add("lk-matters");
         }

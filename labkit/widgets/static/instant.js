@@ -124,14 +124,12 @@ function stage(parent, data) {
   // The other copies of a flood: they wait where they arrived until their turn has been.
   function waiting(number) {
     const ends = [];
-    const own = [];
+    const told = new Set();
     for (let at = number; at !== null; at = data.steps[at].parent) {
-      const parent = data.steps[at].parent;
-      own.push(data.steps[at].end);
-      if (parent === null) break;
-      for (const [, end, arrived] of data.steps[parent].moves) if (arrived) ends.push(end);
+      told.add(data.steps[at].end);
+      const { moves = [] } = data.steps[data.steps[at].parent] ?? {};
+      for (const [, end, arrived] of moves) if (arrived) ends.push(end);
     }
-    const told = new Set(own);
     for (let at = number; at >= 0 && data.steps[at].depth > 0; at -= 1) told.add(data.steps[at].end);
     return ends.filter((end) => !told.has(end));
   }

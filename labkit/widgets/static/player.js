@@ -19,7 +19,7 @@ function render({ model, el }) {
     { ...each, layers: each.layers.map((number) => data.layers[number]) }
   ));
   const noise = (data.noise ?? []).map(full);
-  const { root, body, relight, end } = frame(model, el, ["journey", data.title].filter(Boolean).join(" · "));
+  const { root, body, hear, relight, end } = frame(model, el, ["journey", data.title].filter(Boolean).join(" · "));
   root.classList.add("lk-player");
   root.tabIndex = -1; // a click anywhere in it, and its keys work
   const tables = [];
@@ -35,15 +35,13 @@ function render({ model, el }) {
   const main = make(body, "div", "lk-main");
   main.hidden = !steps.length;
   const picture = make(main, "div", "lk-picture");
-  const controls = make(main, "div", "lk-controls");
+  const controls = make(main, "div", "lk-controls", null, { role: "group", "aria-label": "playing" });
   const telling = make(main, "div", "lk-telling");
   const side = make(main, "div", "lk-side");
   const lower = make(body, "div", "lk-lower");
   lower.hidden = !steps.length;
 
   // Transport
-  controls.setAttribute("role", "group");
-  controls.setAttribute("aria-label", "playing");
   const keys = make(controls, "div", "lk-keys");
   const key = (name, label, act) => {
     const made = button(keys, "lk-key", null, label, act);
@@ -52,29 +50,26 @@ function render({ model, el }) {
   };
   key("first", "First step (Home)", () => jump(0));
   key("back", "Step back (left arrow)", () => move(-1));
-  const play = key("play", "Play (space)", () => toggle());
+  const play = key("play", "Play (space)", toggle);
   play.classList.add("lk-play");
   key("forward", "Step forward (right arrow)", () => move(1));
   key("last", "Last step (End)", () => jump(steps.length - 1));
-  const scrubber = make(controls, "input", "lk-scrubber");
-  scrubber.type = "range";
-  scrubber.min = "0";
-  scrubber.setAttribute("aria-label", "step");
+  const slide = { type: "range", min: "0", "aria-label": "step" };
+  const scrubber = make(controls, "input", "lk-scrubber", null, slide);
   scrubber.addEventListener("input", () => { pause(); go(visible[Number(scrubber.value)], false); });
   const count = make(controls, "span", "lk-count");
-  const speed = choice(controls, "speed", SPEEDS, () => replan());
+  const speed = choice(controls, "speed", SPEEDS, () => { if (playing) plan(); });
   speed.value = "1";
   const protocols = [...new Set(steps.map((step) => step.protocol).filter(Boolean))];
-  const filter = choice(controls, "show", [["", "everything"], ...protocols.map((p) => [p, `${p} alone`])],
-    (value) => choose(value));
+  const shows = [["", "everything"], ...protocols.map((p) => [p, `${p} alone`])];
+  const filter = choice(controls, "show", shows, choose);
   filter.parentElement.hidden = protocols.length < 2;
 
   // The step in words
   const facts = make(telling, "p", "lk-facts");
   const sentence = make(telling, "p", "lk-sentence");
   const proofs = make(telling, "p", "lk-proofs");
-  const spoken = make(telling, "p", "lk-words");
-  spoken.setAttribute("aria-live", "polite");
+  const spoken = make(telling, "p", "lk-words", null, { "aria-live": "polite" });
   const why = data.finding && drawFinding(telling, data.finding);
 
   // All steps
@@ -106,7 +101,7 @@ function render({ model, el }) {
   const showTables = tableViews(make(left, "div", "lk-grid"), data);
   const right = make(lower, "div", "lk-frame");
   const frameTitle = make(right, "h3", "lk-sub");
-  const back = button(right, "lk-link lk-back", "back to the step", "", () => closeEvent());
+  const back = button(right, "lk-link lk-back", "back to the step", "", closeEvent);
   const eventFields = make(right, "dl", "lk-event");
   const noFrame = make(right, "p", "lk-empty", "No frame is in hand at this step.");
   const showHeaders = headers(make(right, "div", "lk-headers"));
@@ -138,15 +133,14 @@ function render({ model, el }) {
   }
 
   function drawFinding(parent, finding) {
-    const box = make(parent, "section", "lk-finding");
-    box.tabIndex = -1;
-    box.setAttribute("aria-label", "Why it failed");
-    make(box, "h3", "", "Why it failed");
+    const title = "Why it failed";
+    const box = make(parent, "section", "lk-finding", null, { tabindex: "-1", "aria-label": title });
+    make(box, "h3", "", title);
     make(box, "p", "lk-sentence", finding.text);
     const lists = [["In order before it", finding.fine, "lk-fine"], ["Not told apart by the evidence", finding.remaining, "lk-open"]];
-    for (const [title, all, style] of lists) {
+    for (const [heading, all, style] of lists) {
       if (!all.length) continue;
-      make(box, "h4", "", title);
+      make(box, "h4", "", heading);
       const held = make(box, "ul", style);
       for (const each of all) make(held, "li", "", each);
     }
@@ -155,8 +149,7 @@ function render({ model, el }) {
       make(next, "strong", "", "Next: ");
       make(next, "span", "", finding.advice);
     }
-    const proofs = make(box, "p", "lk-proofs");
-    prove(proofs, finding);
+    prove(make(box, "p", "lk-proofs"), finding);
     return box;
   }
 
@@ -306,10 +299,6 @@ function render({ model, el }) {
     }, (reading + crossing) / Number(speed.value));
   }
 
-  function replan() {
-    if (playing) plan();
-  }
-
   function showPlaying() {
     icon(play, playing ? "pause" : "play");
     play.dataset.playing = String(playing);
@@ -332,12 +321,12 @@ function render({ model, el }) {
   }
 
   function onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || !steps.length) return;
+    if (!steps.length) return;
     const { target, key } = event;
     const inList = list.contains(target);
     if (target.matches("select") || (target === scrubber && key !== " ")) return;
     if (key === " " && target.matches("button, summary") && !inList) return;
-    const acts = {
+    press(event, {
       " ": toggle,
       ArrowRight: () => move(1),
       ArrowLeft: () => move(-1),
@@ -345,16 +334,12 @@ function render({ model, el }) {
       End: () => jump(steps.length - 1),
       ...(inList ? { ArrowDown: () => move(1), ArrowUp: () => move(-1) } : {}),
       ...(right.classList.contains("lk-opened") ? { Escape: closeEvent } : {}),
-    };
-    if (!(key in acts)) return;
-    event.preventDefault();
-    event.stopPropagation();
-    acts[key]();
+    });
   }
   root.addEventListener("keydown", onKey);
 
   const follow = () => { if (steps.length && model.get("step") !== at) { pause(); go(model.get("step"), true); } };
-  model.on("change:step", follow);
+  hear({ step: follow });
   if (steps.length) {
     scrubber.max = String(visible.length - 1);
     showPlaying();
@@ -362,9 +347,7 @@ function render({ model, el }) {
   }
   return () => {
     clearTimeout(timer);
-    model.off("change:step", follow);
     end();
-    root.remove();
   };
 }
 

@@ -2,17 +2,18 @@
 // the lab's topology can be picked there, too: each such place stands for one of the choices.
 
 const PATIENCE = 4000; // ms after which a kernel that has not locked is said not to answer
+const COLUMNS = ["choice", "your prediction", "what was seen"];
 let views = 0;
 
 function render({ model, el }) {
-  const root = make(el, "section", "lk lk-predict");
-  root.dataset.lmSuppressShortcuts = "true";
+  // Or a key would act on the notebook, and an arrow move among its cells.
+  const silent = { "data-lm-suppress-shortcuts": "true" };
+  const root = make(el, "section", "lk lk-predict", null, silent);
   const head = make(root, "header", "lk-head");
   make(head, "span", "lk-title", "Predict");
   const badge = make(head, "span", "lk-badge");
   const body = make(root, "div", "lk-body");
-  const spoken = make(root, "p", "lk-words");
-  spoken.setAttribute("aria-live", "polite");
+  const spoken = make(root, "p", "lk-words", null, { "aria-live": "polite" });
   const group = `labkit-prediction-${(views += 1)}`;
   const form = make(body, "form");
   const fields = make(form, "fieldset");
@@ -21,17 +22,15 @@ function render({ model, el }) {
   const places = new Map(); // the drawing's groups, each with its place among the choices
   const inputs = model.get("choices").map((text) => {
     const label = make(fields, "label", "lk-choice");
-    const input = make(label, "input");
-    input.type = model.get("several") ? "checkbox" : "radio";
-    input.name = group;
-    input.dataset.lmSuppressShortcuts = "true"; // or its arrows would move among the cells
+    const type = model.get("several") ? "checkbox" : "radio";
+    const input = make(label, "input", "", null, { type, name: group, ...silent });
     make(label, "span", "", text);
     return input;
   });
   if (layout) {
-    const picture = make(fields, "div", "lk-scroll lk-pick");
+    // The choices below say the same.
+    const picture = make(fields, "div", "lk-scroll lk-pick", null, { "aria-hidden": "true" });
     fields.insertBefore(picture, fields.children[1]);
-    picture.setAttribute("aria-hidden", "true"); // the choices below say the same
     drawTopology(picture, layout);
     for (const group of picture.querySelectorAll("[data-place]")) {
       if (group.dataset.place in targets) places.set(group, targets[group.dataset.place]);
@@ -44,11 +43,8 @@ function render({ model, el }) {
     });
   }
   const acts = make(form, "div", "lk-acts");
-  const button = make(acts, "button", "lk-lock", "Lock it in");
-  button.type = "submit";
-  button.dataset.lmSuppressShortcuts = "true";
-  const note = make(acts, "span", "lk-note-line");
-  note.setAttribute("role", "status");
+  const submit = make(acts, "button", "lk-lock", "Lock it in", { type: "submit", ...silent });
+  const note = make(acts, "span", "lk-note-line", null, { role: "status" });
   const result = make(body, "div", "lk-outcome");
   let waiting = null;
 
@@ -59,7 +55,7 @@ function render({ model, el }) {
   }
   function lock(event) {
     event.preventDefault();
-    if (model.get("locked") || button.disabled) return;
+    if (model.get("locked") || submit.disabled) return;
     model.set("wish", model.get("wish") + 1);
     model.save_changes();
     clearTimeout(waiting);
@@ -82,8 +78,8 @@ function render({ model, el }) {
       group.classList.toggle("lk-picked", chosen.has(index));
       group.classList.toggle("lk-pickable", !locked && !graded);
     }
-    button.disabled = locked || chosen.size === 0;
-    button.textContent = locked ? "Locked" : "Lock it in";
+    submit.disabled = locked || chosen.size === 0;
+    submit.textContent = locked ? "Locked" : "Lock it in";
     const many = model.get("several") ? "Choose one or more" : "Choose";
     const open = `${many}${places.size ? ", here or in the picture" : ""}, then lock.`;
     note.textContent = model.get("note")
@@ -100,17 +96,14 @@ function render({ model, el }) {
     const table = make(make(result, "div", "lk-table"), "table");
     make(table, "caption", "", model.get("question"));
     const heading = make(make(table, "thead"), "tr");
-    for (const text of ["choice", "your prediction", "what was seen"]) {
-      make(heading, "th", "", text).scope = "col";
-    }
+    for (const text of COLUMNS) make(heading, "th", "", text, { scope: "col" });
     const rows = make(table, "tbody");
     model.get("choices").forEach((text, index) => {
       const row = make(rows, "tr");
       const [mine, real] = [chosen.has(index), seen.has(index)];
       if (mine || real) row.dataset.agree = mine === real ? "yes" : "no";
       [text, mine ? "● predicted" : "–", real ? "● seen" : "–"].forEach((words, place) => {
-        const cell = make(row, "td", "", words);
-        cell.dataset.column = ["choice", "your prediction", "what was seen"][place];
+        make(row, "td", "", words, { "data-column": COLUMNS[place] });
       });
     });
     make(result, "p", "lk-grade", outcome.words);
@@ -131,14 +124,13 @@ function render({ model, el }) {
   const noted = () => { clearTimeout(waiting); update(); };
   form.addEventListener("change", choose);
   form.addEventListener("submit", lock);
-  const heard = [
-    ["chosen", update], ["locked", locked], ["outcome", graded], ["note", noted], ["wish", update],
-  ];
-  for (const [trait, callback] of heard) model.on(`change:${trait}`, callback);
+  const forget = listen(model, {
+    chosen: update, locked, outcome: graded, note: noted, wish: update,
+  });
   update();
   return () => {
     clearTimeout(waiting);
-    for (const [trait, callback] of heard) model.off(`change:${trait}`, callback);
+    forget();
   };
 }
 

@@ -9,34 +9,25 @@ function ageText(seconds) {
 
 // The roles are spelled out: where narrow panes lay rows out as cards, they would be lost.
 function buildRows(parent, table, hidden) {
-  const node = make(parent, "table");
-  node.setAttribute("role", "table");
+  const node = make(parent, "table", "", null, { role: "table" });
   const caption = make(node, "caption", hidden ? "lk-words" : "");
   const name = make(caption, "span", "lk-name", table.title);
   if (!hidden) name.dataset.keys = table.keys.join(" ");
   make(caption, "span", "lk-what", hidden ? `, ${table.what}, further rows` : table.what);
-  const head = make(node, "thead", hidden ? "lk-words" : "");
-  head.setAttribute("role", "rowgroup");
-  const line = make(head, "tr");
-  line.setAttribute("role", "row");
+  const head = make(node, "thead", hidden ? "lk-words" : "", null, { role: "rowgroup" });
+  const line = make(head, "tr", "", null, { role: "row" });
   for (const column of table.columns) {
-    const th = make(line, "th", "", column);
-    th.scope = "col";
-    th.setAttribute("role", "columnheader");
+    make(line, "th", "", column, { scope: "col", role: "columnheader" });
   }
-  const rows = make(node, "tbody");
-  rows.setAttribute("role", "rowgroup");
-  return rows;
+  return make(node, "tbody", "", null, { role: "rowgroup" });
 }
 
 function buildTable(parent, table, fresh) {
-  const wrap = make(parent, "div", "lk-table");
-  wrap.dataset.kind = table.kind;
+  const wrap = make(parent, "div", "lk-table", null, { "data-kind": table.kind });
   const rows = buildRows(wrap, table, false);
   const empty = make(wrap, "p", "lk-empty", table.empty);
   const more = make(wrap, "details", "lk-more");
-  const summary = make(more, "summary");
-  summary.setAttribute("tabindex", "-1");
+  const summary = make(more, "summary", "", null, { tabindex: "-1" });
   const others = buildRows(more, table, true);
   return { wrap, rows, empty, more, summary, others, known: new Map(), fresh };
 }

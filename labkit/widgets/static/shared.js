@@ -7,25 +7,42 @@ const HEARTBEAT = 6500; // ms without a beat after which the notebook kernel is 
 const SPEAK = 3000; // ms between two announcements to a screen reader, at least
 const SAID = 5; // changes named in one announcement; the rest are counted
 
-function make(parent, name, className = "", text = null) {
-  const element = document.createElement(name);
-  if (className) element.className = className;
-  if (text !== null) element.textContent = text;
-  parent.append(element);
-  return element;
-}
-
-function draw(parent, name, attributes = {}, text = null) {
-  const element = document.createElementNS(SVG, name);
+function add(parent, element, attributes, text) {
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   if (text !== null) element.textContent = text;
   parent.append(element);
   return element;
 }
 
+function make(parent, name, className = "", text = null, attributes = {}) {
+  const element = document.createElement(name);
+  if (className) element.className = className;
+  return add(parent, element, attributes, text);
+}
+
+function draw(parent, name, attributes = {}, text = null) {
+  return add(parent, document.createElementNS(SVG, name), attributes, text);
+}
+
+function button(parent, name, text, label, act) {
+  const named = label ? { "aria-label": label, title: label } : {};
+  const made = make(parent, "button", name, text, { type: "button", ...named });
+  made.addEventListener("click", act);
+  return made;
+}
+
+const counted = (number, one, many) => `${number.toLocaleString()} ${number === 1 ? one : many}`;
+
 // Writing what is there already would cost the browser a layout.
 function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+// Calls functions when traits change, by the traits' names, until what it returns is called.
+function listen(model, heard) {
+  const all = Object.entries(heard);
+  for (const [trait, hear] of all) model.on(`change:${trait}`, hear);
+  return () => { for (const [trait, hear] of all) model.off(`change:${trait}`, hear); };
 }
 
 // The same host, port or MAC is lit in every view of the lab while one of them has it in hand.
@@ -64,6 +81,14 @@ function linked(root, lab) {
   return { relight, end: () => document.removeEventListener("labkit-highlight", light) };
 }
 
+// Does what a key stands for, by its name, and keeps the key from the notebook and the page.
+function press(event, acts) {
+  if (!(event.key in acts) || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  event.stopPropagation();
+  acts[event.key]();
+}
+
 // One stop for Tab; arrows, Home and End move among the items, which come with tabindex -1.
 function roving(root, selector) {
   // What is in a closed <details> has a place on the page, but cannot take the focus.
@@ -82,14 +107,12 @@ function roving(root, selector) {
   root.addEventListener("keydown", (event) => {
     const all = items();
     const at = all.indexOf(document.activeElement);
-    const moves = {
-      ArrowDown: at + 1, ArrowRight: at + 1, ArrowUp: at - 1, ArrowLeft: at - 1,
-      Home: 0, End: all.length - 1,
-    };
-    if (at < 0 || !(event.key in moves)) return;
-    event.preventDefault();
-    event.stopPropagation();
-    all[Math.max(0, Math.min(all.length - 1, moves[event.key]))].focus();
+    if (at < 0) return;
+    const to = (place) => () => all[Math.max(0, Math.min(all.length - 1, place))].focus();
+    press(event, {
+      ArrowDown: to(at + 1), ArrowRight: to(at + 1), ArrowUp: to(at - 1), ArrowLeft: to(at - 1),
+      Home: to(0), End: to(all.length - 1),
+    });
   });
   root.addEventListener("focusin", (event) => {
     if (!event.target.matches(selector)) return;
@@ -99,23 +122,20 @@ function roving(root, selector) {
   return refresh;
 }
 
-// The frame of a view: its heading, its badges, its words for screen readers.
+// The frame of a view: its heading, its badges, its words for screen readers. `hear` listens to
+// traits as `listen` does, until `end`, which takes the view away.
 function frame(model, el, what) {
-  const root = make(el, "section", "lk");
-  root.dataset.lmSuppressShortcuts = "true";
+  const root = make(el, "section", "lk", null, { "data-lm-suppress-shortcuts": "true" });
   const head = make(root, "header", "lk-head");
   const title = make(head, "span", "lk-title");
   make(head, "span", "lk-what", what);
   const badge = make(head, "span", "lk-badge");
   const about = make(head, "span", "lk-words"); // the badge's tooltip, for who cannot see it
-  const notice = make(root, "p", "lk-notice");
-  notice.setAttribute("role", "status");
+  const notice = make(root, "p", "lk-notice", null, { role: "status" });
   const body = make(root, "div", "lk-body");
   const summary = make(root, "p", "lk-words");
-  const spoken = make(root, "p", "lk-words");
-  spoken.setAttribute("aria-live", "polite");
+  const spoken = make(root, "p", "lk-words", null, { "aria-live": "polite" });
 
-  const traits = ["beat", "status"]; // every message from the kernel brings a beat
   const linking = linked(root, () => model.get("status").name);
   let lastBeat = Date.now();
   let gone = false;
@@ -140,11 +160,11 @@ function frame(model, el, what) {
     if (gone) notes.push("The notebook kernel has stopped or restarted. Run the cell again.");
     else if (s.closed && !s.recorded) notes.push(`The lab has ended: ${s.closed}.`);
     if (s.lost) {
-      const many = s.lost === 1 ? "1 kernel event was" : `${s.lost} kernel events were`;
+      const many = counted(s.lost, "kernel event was", "kernel events were");
       notes.push(`${many} lost: they came too fast. The tables were read again.`);
     }
     if (s.frames_lost) {
-      const many = s.frames_lost === 1 ? "1 frame was" : `${s.frames_lost.toLocaleString()} frames were`;
+      const many = counted(s.frames_lost, "frame was", "frames were");
       notes.push(`${many} not captured: they came too fast.`);
     }
     if (s.forgotten) {
@@ -184,8 +204,9 @@ function frame(model, el, what) {
   }
   const describe = () => put(summary, model.get("words"));
   const heard = () => { lastBeat = Date.now(); clock(); status(); };
-  for (const trait of traits) model.on(`change:${trait}`, heard);
-  model.on("change:words", describe);
+  const forget = [];
+  const hear = (callbacks) => forget.push(listen(model, callbacks));
+  hear({ beat: heard, status: heard, words: describe }); // every message from the kernel brings a beat
   const timer = setInterval(status, 1000);
   clock();
   status();
@@ -193,9 +214,9 @@ function frame(model, el, what) {
   const end = () => {
     clearInterval(timer);
     clearTimeout(pending);
-    for (const trait of traits) model.off(`change:${trait}`, heard);
-    model.off("change:words", describe);
+    for (const each of forget) each();
     linking.end();
+    root.remove();
   };
-  return { root, body, say, now, relight: linking.relight, end };
+  return { root, body, say, now, hear, relight: linking.relight, end };
 }

@@ -35,7 +35,7 @@ function way(svg, [from, to, words, [x, y], shift = 0]) {
 }
 
 function render({ model, el }) {
-  const { root, body, say, relight, end } = frame(model, el, "neighbour states");
+  const { body, say, hear, relight, end } = frame(model, el, "neighbour states");
   const scroll = make(body, "div", "lk-scroll");
   const svg = draw(scroll, "svg", { viewBox: "0 0 844 350", role: "img" });
   svg.style.width = "844px";
@@ -71,8 +71,8 @@ function render({ model, el }) {
       box.lines.replaceChildren();
       const shown = rows.length > FIT ? rows.slice(0, FIT - 1) : rows;
       shown.forEach(({ text, keys }, line) => {
-        const row = draw(box.lines, "text", { x: box.x, y: box.y + 6 + line * 15, class: "lk-row" }, text);
-        row.dataset.keys = keys.join(" ");
+        const at = { x: box.x, y: box.y + 6 + line * 15 };
+        draw(box.lines, "text", { ...at, class: "lk-row", "data-keys": keys.join(" ") }, text);
       });
       if (rows.length > FIT) {
         const more = `and ${rows.length - FIT + 1} more`;
@@ -81,13 +81,9 @@ function render({ model, el }) {
     }
     relight();
   }
-  for (const trait of ["snapshot", "words"]) model.on(`change:${trait}`, update);
+  hear({ snapshot: update, words: update });
   update();
-  return () => {
-    for (const trait of ["snapshot", "words"]) model.off(`change:${trait}`, update);
-    end();
-    root.remove();
-  };
+  return end;
 }
 
 export default { render };

@@ -39,31 +39,21 @@ function strip(parent) {
 }
 
 function render({ model, el }) {
-  const { root, body, end } = frame(model, el, "timeline");
+  const { root, body, hear, end } = frame(model, el, "timeline");
   const band = strip(body);
-  const slider = make(body, "input", "lk-slider");
-  Object.assign(slider, { type: "range", step: "1" });
-  slider.setAttribute("aria-label", "instant of the session");
+  const slide = { type: "range", step: "1", "aria-label": "instant of the session" };
+  const slider = make(body, "input", "lk-slider", null, slide);
   const controls = make(body, "div", "lk-controls");
-  const button = (text, label, action) => {
-    const made = make(controls, "button", "", text);
-    made.type = "button";
-    made.title = label;
-    made.setAttribute("aria-label", label);
-    made.addEventListener("click", action);
-    return made;
-  };
-  button("‹ back", "back to the event before (left arrow)", () => step(-1));
-  const play = button("▶", "play (space)", () => toggle());
-  button("next ›", "on to the next event (right arrow)", () => step(1));
-  const speed = make(controls, "select");
-  speed.setAttribute("aria-label", "speed");
+  button(controls, "", "‹ back", "back to the event before (left arrow)", () => step(-1));
+  const play = button(controls, "", "▶", "play (space)", toggle);
+  button(controls, "", "next ›", "on to the next event (right arrow)", () => step(1));
+  const speed = make(controls, "select", "", null, { "aria-label": "speed" });
   for (const times of SPEEDS) make(speed, "option", "", `${times}×`).value = times;
-  const last = button("live", "to the end (End)", () => seek(null));
+  const last = button(controls, "", "live", "to the end (End)", () => seek(null));
   const clock = make(controls, "span", "lk-clock");
   const told = make(body, "p", "lk-told");
   const legend = make(body, "p", "lk-legend");
-  for (const kind of KINDS) make(legend, "span", "", MEANING[kind]).dataset.kind = kind;
+  for (const kind of KINDS) make(legend, "span", "", MEANING[kind], { "data-kind": kind });
 
   let wanted = model.get("position"); // where the hand is; null: at the end
   let asked; // sent, and not answered yet; undefined: nothing is
@@ -82,10 +72,10 @@ function render({ model, el }) {
     slider.value = at;
     band.place(until > first ? (at - first) / (until - first) : 1);
     const text = `${asSeconds(at)} of ${asSeconds(until)}`;
-    if (clock.textContent !== text) clock.textContent = text;
+    put(clock, text);
     const { recorded, closed, played } = model.get("status"); // at the end: whether the lab has ended
     const name = recorded || closed || played ? "end" : "live";
-    if (last.textContent !== name) last.textContent = name;
+    put(last, name);
     last.setAttribute("aria-pressed", String(wanted === null));
     const words = model.get("told").words ?? "";
     // At the end of a live lab it moves on by itself: that is not read out.
@@ -95,7 +85,7 @@ function render({ model, el }) {
     const late = slow === "late" ? "Waiting: a cell is running. The instant is shown when it ends." : "";
     const line = late || words;
     // Twenty times a second would be too much to hear.
-    if (playing === null && told.textContent !== line) told.textContent = line;
+    if (playing === null) put(told, line);
   }
 
   // One question at a time: the newest wish goes out when the last was answered.
@@ -132,12 +122,15 @@ function render({ model, el }) {
     stop();
     if (asked === undefined) model.send({ step: by });
   }
+  function label(text, words) {
+    play.textContent = text;
+    play.setAttribute("aria-label", play.title = words);
+  }
   function stop() {
     if (playing === null) return;
     clearInterval(playing);
     playing = null;
-    play.textContent = "▶";
-    play.setAttribute("aria-label", play.title = "play (space)");
+    label("▶", "play (space)");
     show();
   }
   function toggle() {
@@ -153,8 +146,7 @@ function render({ model, el }) {
         seek(null);
       } else seek(at);
     }, STILL.matches ? 500 : 50);
-    play.textContent = "❚❚";
-    play.setAttribute("aria-label", play.title = "pause (space)");
+    label("❚❚", "pause (space)");
     show();
   }
 
@@ -162,8 +154,9 @@ function render({ model, el }) {
   root.addEventListener("keydown", (event) => {
     const { first = 0, end: until = 0 } = extent();
     const page = (until - first) / 20;
-    const button = event.target.closest("button, select");
-    const keys = {
+    const held = event.target.closest("button, select");
+    if (held && (event.key === " " || held.matches("select"))) return; // theirs
+    press(event, {
       ArrowRight: () => step(1), ArrowUp: () => step(1),
       ArrowLeft: () => step(-1), ArrowDown: () => step(-1),
       PageUp: () => { stop(); seek(instant() + page); },
@@ -171,12 +164,7 @@ function render({ model, el }) {
       Home: () => { stop(); seek(first); },
       End: () => { stop(); seek(null); },
       " ": toggle,
-    };
-    if (!(event.key in keys) || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (button && (event.key === " " || button.matches("select"))) return; // theirs
-    event.preventDefault();
-    event.stopPropagation();
-    keys[event.key]();
+    });
   });
   const drag = (event) => {
     const { first = 0, end: until = 0 } = extent();
@@ -196,20 +184,12 @@ function render({ model, el }) {
   }
 
   const grown = () => { band.show(extent().columns ?? []); show(); };
-  model.on("change:snapshot", grown);
-  model.on("change:status", show);
-  model.on("change:told", answered);
-  model.on("change:position", moved);
+  hear({ snapshot: grown, status: show, told: answered, position: moved });
   grown();
   return () => {
     clearInterval(playing);
     clearTimeout(slow);
-    model.off("change:snapshot", grown);
-    model.off("change:status", show);
-    model.off("change:told", answered);
-    model.off("change:position", moved);
     end();
-    root.remove();
   };
 }
 

@@ -4,12 +4,10 @@ const WAY = 40; // places on a cable where a dot can be
 const FRAME = 30; // ms between two moves of the dots, at least
 
 function render({ model, el }) {
-  const { root, body, say, relight, end } = frame(model, el, "topology");
+  const { body, say, hear, relight, end } = frame(model, el, "topology");
   const scroll = make(body, "div", "lk-scroll");
-  const info = make(body, "p", "lk-info");
-  info.setAttribute("aria-hidden", "true");
-  const tiles = make(body, "div", "lk-tiles");
-  tiles.setAttribute("role", "list");
+  const info = make(body, "p", "lk-info", null, { "aria-hidden": "true" });
+  const tiles = make(body, "div", "lk-tiles", null, { role: "list" });
   const blank = make(body, "p", "lk-empty",
     "Nothing here yet but the machine's own network stack. Add a bridge and some hosts.");
   // Not on the SVG itself: one with a listener for focus would be a stop for Tab of its own.
@@ -59,11 +57,9 @@ function render({ model, el }) {
       if (open !== node.id) continue;
       tiles.setAttribute("aria-label", node.title);
       for (const tile of node.tiles) {
-        const box = make(tiles, "div", "lk-tile");
-        box.setAttribute("tabindex", "-1");
-        box.setAttribute("role", "listitem");
-        box.dataset.keys = tile.keys.join(" ");
-        box.dataset.end = tile.end;
+        const box = make(tiles, "div", "lk-tile", null, {
+          tabindex: "-1", role: "listitem", "data-keys": tile.keys.join(" "), "data-end": tile.end,
+        });
         make(box, "strong", "", tile.title);
         make(box, "span", "", tile.text);
         if (box.dataset.keys === focused) box.focus();
@@ -95,10 +91,14 @@ function render({ model, el }) {
     if (dots.size) requestAnimationFrame(move);
   }
 
+  function busy(element) {
+    element.classList.add("lk-busy");
+    clearTimeout(element.quiet);
+    element.quiet = setTimeout(() => element.classList.remove("lk-busy"), 700);
+  }
+
   function pulse(cable, downwards) {
-    cable.group.classList.add("lk-busy");
-    clearTimeout(cable.quiet);
-    cable.quiet = setTimeout(() => cable.group.classList.remove("lk-busy"), 700);
+    busy(cable.group);
     if (STILL.matches || document.hidden) return;
     if (!cable.way) {
       const length = cable.line.getTotalLength() / WAY;
@@ -122,7 +122,7 @@ function render({ model, el }) {
   // What the pointer or the focus is on, with its counters, in one line below.
   function tell() {
     const keys = under?.closest?.("[data-keys]")?.dataset.keys.split(" ") ?? [];
-    const counted = (at) => {
+    const packets = (at) => {
       const [received, sent] = traffic?.[at] ?? [0, 0];
       return `${received.toLocaleString()} packets in, ${sent.toLocaleString()} out`;
     };
@@ -130,11 +130,11 @@ function render({ model, el }) {
     for (const [at, port] of ends) {
       if (keys[0] !== port.keys[0]) continue;
       const to = port.peer ? ` · cable to ${port.peer}` : "";
-      text = `${port.title} · port of ${port.bridge}, ${port.state}${to} · ${counted(at)}`;
+      text = `${port.title} · port of ${port.bridge}, ${port.state}${to} · ${packets(at)}`;
     }
     for (const cable of cables.values()) {
       if (cable.kind !== "cable" || keys[0] !== cable.keys[0]) continue;
-      text = `${cable.title} · ${cable.works ? "carrier" : "no carrier"} · ${counted(cable.a)}`;
+      text = `${cable.title} · ${cable.works ? "carrier" : "no carrier"} · ${packets(cable.a)}`;
     }
     put(info, text);
   }
@@ -178,22 +178,13 @@ function render({ model, el }) {
       if (node.tiles.some((tile) => grown(tile.end, 0))) pulse(cable, false);
     }
     for (const tile of tiles.children) {
-      if (!grown(tile.dataset.end, 0) && !grown(tile.dataset.end, 1)) continue;
-      tile.classList.add("lk-busy");
-      clearTimeout(tile.quiet);
-      tile.quiet = setTimeout(() => tile.classList.remove("lk-busy"), 700);
+      if (grown(tile.dataset.end, 0) || grown(tile.dataset.end, 1)) busy(tile);
     }
   }
-  model.on("change:snapshot", update);
-  model.on("change:traffic", flow);
+  hear({ snapshot: update, traffic: flow });
   update();
   flow();
-  return () => {
-    model.off("change:snapshot", update);
-    model.off("change:traffic", flow);
-    end();
-    root.remove();
-  };
+  return end;
 }
 
 export default { render };
