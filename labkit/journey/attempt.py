@@ -58,7 +58,7 @@ class Attempt:
             question=question,
             title=repr(ping),
         )
-        case = Case.of(
+        case = Case(
             self._recording,
             self._evidence.first,
             self._last,
@@ -68,7 +68,6 @@ class Attempt:
             output=ping.output,
             answered=bool(ping),
             sent=ping.sent,
-            steps=journey,
         )
         journey.finding = explain(case)
         return journey

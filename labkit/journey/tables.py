@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from labkit.journey.values import Place
@@ -162,23 +162,27 @@ class Tables:
         for number, event in self._lookups:
             if (event.netns, event.destination) == (netns, target):
                 return event, number, True
-        address = ipaddress.ip_address(target)
-        best: tuple[int, int, ev.RouteSet] | None = None
-        for row in self._routes.get(netns, {}).values():
-            network = ipaddress.ip_network(
-                ("::/0" if address.version == 6 else "0.0.0.0/0")
-                if row.destination == "default"
-                else row.destination
-            )
-            if address.version == network.version and address in network:
-                rank = (network.prefixlen, -row.metric, row)
-                if best is None or rank[:2] > best[:2]:
-                    best = rank
-        if best is None:
+        row = matching(self._routes.get(netns, {}).values(), target)
+        if row is None:
             return None
-        row = best[2]
         found = ev.RouteLookup(
             at=row.at, netns=netns, destination=target, matched=row.destination,
             gateway=row.gateway, index=row.index,
         )  # fmt: skip
         return found, self._recording.number_of(row), False
+
+
+def matching(routes: Iterable[ev.RouteSet], target: str) -> ev.RouteSet | None:
+    """The row of a routing table for an address: of the longest prefix, of the least metric."""
+    address = ipaddress.ip_address(target)
+    everything = "::/0" if address.version == 6 else "0.0.0.0/0"
+
+    def network(row: ev.RouteSet) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+        given = row.destination
+        return ipaddress.ip_network(everything if given == "default" else given)
+
+    return max(
+        (row for row in routes if address in network(row)),
+        key=lambda row: (network(row).prefixlen, -row.metric),
+        default=None,
+    )

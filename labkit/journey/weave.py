@@ -39,7 +39,7 @@ class Topology:
     def link(self, place: Place) -> ev.LinkSet:
         """The interface; one named "?" for an interface that nobody has heard of."""
         link = self.before.link(*place)
-        if link is None or link.peer_netns is None:
+        if link is None or link.peer is None:
             link = self.after.link(*place) or link
         return link or NO_LINK
 
@@ -67,11 +67,7 @@ class Topology:
     def peer(self, place: Place) -> Place | None:
         """The other end of its cable, or None; a loopback is its own."""
         link = self.link(place)
-        if link.name == "lo":
-            return place
-        if link.peer_netns is None or link.peer_index is None:
-            return None
-        return link.peer_netns, link.peer_index
+        return place if link.name == "lo" else link.peer
 
     def addresses(self, netns: str) -> dict[str, int]:
         """A namespace's own addresses, each with its interface."""

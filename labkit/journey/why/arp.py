@@ -37,7 +37,7 @@ def neighbour(trail: Trail, netns: str, address: str) -> Finding | None:
     if asked:
         trail.good("asked", netns, next=following)
     words = {"next": following, "target": address, "interface": case.interface(place)}
-    owners = [place for place in case.owners(following) if place[0] != netns]
+    owners = [place for place in case.before.owners(following) if place[0] != netns]
     if not owners:
         verdict = "nobody-has-address"
         if following != address:
@@ -80,13 +80,12 @@ def other_segment(
     """No cable and no bridge leads to the one that has the address."""
     case = trail.case
     netns = place[0]
+    addresses = case.before.space(MACHINE).addresses
     loose = None
     for end in (owner, place):
         link = case.link(end)
-        peer = None
-        if link and link.peer_netns == MACHINE and link.peer_index is not None:
-            peer = case.link((MACHINE, link.peer_index))
-        if peer and peer.master is None and not case.space(MACHINE).addresses.get(peer.index):
+        peer = case.far_end(link) if link and link.peer_netns == MACHINE else None
+        if peer and peer.master is None and not addresses.get(peer.index):
             loose = loose or peer
     kinds = {
         link.kind for space in case.before.namespaces.values() for link in space.links.values()

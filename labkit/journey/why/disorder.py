@@ -31,7 +31,7 @@ def _next_hops(case: Case) -> list[tuple[str, str]]:
     """Who has to ask for whose MAC address on the way there and back."""
     found = [
         (event.netns, event.gateway or event.destination)
-        for event in case.log[case.first : case.last + 1]
+        for event in case.events
         if isinstance(event, ev.RouteLookup) and event.error is None
     ]
     return list(dict.fromkeys([*found, (case.source, case.next_hop(case.source, case.target))]))
@@ -64,7 +64,7 @@ def _two_answers(trail: Trail, asker: str, address: str, macs: list[str]) -> Fin
 def _another_host(trail: Trail) -> Finding | None:
     """Who got the requests though ARP was warm, and who else on that network has the address."""
     case = trail.case
-    owners = dict(reversed(case.owners(case.target)))
+    owners = dict(reversed(case.before.owners(case.target)))
     if len(owners) < 2:
         return None
     got = [
@@ -101,7 +101,7 @@ def flapping(trail: Trail) -> Finding | None:
     """Whether a row of a CAM table moved to and fro."""
     case = trail.case
     rows: dict[tuple[int, str], list[ev.FdbSet]] = {}
-    for event in case.log[case.first : case.last + 1]:
+    for event in case.events:
         if isinstance(event, ev.FdbSet) and event.kind == "learned":
             seen = rows.setdefault((event.bridge, event.mac), [])
             if not seen:

@@ -6,6 +6,7 @@ from labkit.journey.values import Finding, Place
 from labkit.journey.why import link, stack
 from labkit.journey.why.arp import other_segment
 from labkit.journey.why.case import Case, Match, Sighting
+from labkit.journey.why.routes import note_route
 from labkit.journey.why.trail import Trail
 from labkit.model import events as ev
 
@@ -79,9 +80,7 @@ def follow(
     """Follows a packet from host to host: where it came in at the end, or why it did not."""
     case = trail.case
     for _ in range(MOST):
-        lookup = case.lookup(netns, address)
-        if lookup and lookup.matched:
-            trail.good("route", netns, target=address, row=lookup.matched)
+        note_route(trail, netns, address)
         arrived = _cross(trail, match, netns, address, sent)
         if isinstance(arrived, Finding):
             return arrived
@@ -114,7 +113,7 @@ def _cross(
     following = case.next_hop(netns, address)
     mac = sent.packet.target_mac
     row = case.after.space(netns).neighbours.get((sent.frame.index, following))
-    owners = [place for place in case.owners(following) if place[0] != netns]
+    owners = [place for place in case.before.owners(following) if place[0] != netns]
     # The MAC may be that of another interface of the same host.
     ends = [(owner, case.with_mac(owner, mac) or index) for owner, index in owners]
     ways = [way for end in ends if (way := case.reachable(sent.place, *end)) is not None]

@@ -142,13 +142,13 @@ def _bridge(case: Case, entry: ev.LinkSet | None) -> ev.LinkSet | None:
 def _filtered(trail: Trail, gap: Gap, bridge: ev.LinkSet) -> Finding | None:
     """Whether iptables dropped what the bridge should pass on (br_netfilter)."""
     setting = trail.case.setting(MACHINE, "net/bridge/bridge-nf-call-iptables")
-    refused = trail.refused("FORWARD", MACHINE)
+    rule = trail.refused(MACHINE, "FORWARD")
     is_ip = gap.last.packet.protocol != "ARP"
-    if not (setting and setting.value == "1" and refused and is_ip):
+    if not (setting and setting.value == "1" and rule and is_ip):
         return None
-    rule, read = refused
+    evidence = (gap.last, setting, *trail.rules(MACHINE))
     words = {"bridge": bridge.name, "rule": rule.text}
-    return trail.found("bridge-netfilter", gap.stage, MACHINE, gap.last, setting, *read, **words)
+    return trail.found("bridge-netfilter", gap.stage, MACHINE, *evidence, **words)
 
 
 def _in_bridge(trail: Trail, gap: Gap, bridge: str) -> Finding:
@@ -169,9 +169,7 @@ def _in_bridge(trail: Trail, gap: Gap, bridge: str) -> Finding:
 
 def _port_trouble(trail: Trail, gap: Gap, link: ev.LinkSet, bridge: ev.LinkSet) -> Finding | None:
     """Whether a port lets nothing through: it, or its cable's other end, or STP's state."""
-    peer = None
-    if link.peer_netns is not None and link.peer_index is not None:
-        peer = trail.case.link((link.peer_netns, link.peer_index))
+    peer = trail.case.far_end(link)
     if peer and not link.is_up:
         return trail.found(
             "cable-unplugged",

@@ -6,13 +6,11 @@ import errno
 import ipaddress
 
 from labkit.journey.values import Finding
-from labkit.journey.why import firewall
 from labkit.journey.why.case import Sighting
 from labkit.journey.why.findings import WAYS, host_name
 from labkit.journey.why.trail import Trail
 from labkit.model import events as ev
 
-Refused = tuple[firewall.Rule, tuple[object, ...]]
 REFUSALS = {
     errno.ENETUNREACH: "no-route",
     errno.EINVAL: "blackhole-route",
@@ -40,7 +38,7 @@ def refusal(trail: Trail, netns: str, address: str, *evidence: object) -> Findin
     if verdict == "no-route":
         ip = ipaddress.ip_address(address)
         # The kernel takes an interface's routes away when it goes down.
-        links = [link for link in case.space(netns).links.values() if link.name != "lo"]
+        links = [link for link in case.before.space(netns).links.values() if link.name != "lo"]
         down = [
             link
             for link in links
@@ -49,7 +47,7 @@ def refusal(trail: Trail, netns: str, address: str, *evidence: object) -> Findin
                 not any(other.is_up for other in links)
                 or any(
                     ip in ipaddress.ip_interface(a).network
-                    for a in case.space(netns).addresses.get(link.index, ())
+                    for a in case.before.space(netns).addresses.get(link.index, ())
                 )
             )
         ]
@@ -70,7 +68,7 @@ def _no_return(
     if there and not there.gateway and case.holds(netns, case.target):
         held = [
             a
-            for row in case.space(netns).addresses.values()
+            for row in case.before.space(netns).addresses.values()
             for a in row
             if a.split("/")[0] == case.target
         ]
@@ -101,9 +99,7 @@ def link_trouble(trail: Trail, place: tuple[str, int], stage: str) -> Finding | 
         return trail.found("interface-down", stage, netns, link, interface=link.name)
     if link.has_carrier:
         return None
-    if link.peer_netns is None or link.peer_index is None:
-        return trail.found("no-cable", stage, netns, link, interface=link.name)
-    peer = case.link((link.peer_netns, link.peer_index))
+    peer = case.far_end(link)
     if peer is None:
         return trail.found("no-cable", stage, netns, link, interface=link.name)
     return trail.found(
@@ -113,9 +109,15 @@ def link_trouble(trail: Trail, place: tuple[str, int], stage: str) -> Finding | 
         link,
         peer,
         interface=link.name,
-        other_host=host_name(link.peer_netns),
+        other_host=host_name(peer.netns),
         other=peer.name,
     )
+
+
+def way_trouble(trail: Trail, netns: str, address: str, stage: str) -> Finding | None:
+    """The same of the interface that leads to an address."""
+    lookup = trail.case.lookup(netns, address)
+    return link_trouble(trail, (netns, lookup.index), stage) if lookup and lookup.index else None
 
 
 def reverse_path(
@@ -148,21 +150,4 @@ def reverse_path(
         source=source,
         way=way,
         next=arrived.packet.target,
-    )
-
-
-def dropped(
-    trail: Trail, verdict: str, stage: str, netns: str, refused: Refused, *evidence: object
-) -> Finding:
-    """The finding about a packet filter's rule that met the packet."""
-    rule, read = refused
-    return trail.found(
-        verdict,
-        stage,
-        netns,
-        *evidence,
-        *read,
-        remaining=() if read[0] is not None else ("counters",),
-        rule=rule.text,
-        table=rule.table,
     )
