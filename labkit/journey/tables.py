@@ -27,14 +27,13 @@ class Tables:
 
     def __init__(self, recording: Recording, before: State, window: Sequence[Numbered]) -> None:
         self._recording = recording
-        self._fdb: dict[tuple[Place, str], tuple[ev.FdbSet, int | None]] = {}
-        self._neighbours: dict[tuple[str, str], tuple[ev.NeighbourSet, int | None]] = {}
+        self._fdb: dict[tuple[Place, str], ev.FdbSet] = {}
+        self._neighbours: dict[tuple[str, str], ev.NeighbourSet] = {}
         self._routes = {netns: dict(space.routes) for netns, space in before.namespaces.items()}
-        for netns, space in before.namespaces.items():
-            for row in space.fdb.values():
-                self._fdb[(netns, row.bridge), row.mac] = row, None
-            for entry in space.neighbours.values():
-                self._neighbours[netns, entry.address] = entry, None
+        for space in before.namespaces.values():
+            rows: list[ev.Event] = [*space.fdb.values(), *space.neighbours.values()]
+            for row in rows:
+                self._take(row)
         kinds = (
             ev.FdbSet, ev.FdbRemoved, ev.NeighbourSet, ev.NeighbourRemoved, ev.RouteSet,
             ev.RouteRemoved,
@@ -43,18 +42,47 @@ class Tables:
         self._lookups = [
             (number, event) for number, event in window if isinstance(event, ev.RouteLookup)
         ]
-        self.used: set[int] = set()
+        self._used: set[int] = set()
 
-    def number(self, event: ev.Event, known: int | None) -> int | None:
-        """The number of an event that was there before the journey."""
-        return known if known is not None else self._recording.number_of(event)
+    def _take(self, event: ev.Event) -> None:
+        """Moves the tables on by a change."""
+        match event:
+            case ev.FdbSet():
+                self._fdb[(event.netns, event.bridge), event.mac] = event
+            case ev.FdbRemoved():
+                self._fdb.pop(((event.netns, event.bridge), event.mac), None)
+            case ev.NeighbourSet():
+                self._neighbours[event.netns, event.address] = event
+            case ev.NeighbourRemoved():
+                self._neighbours.pop((event.netns, event.address), None)
+            case ev.RouteSet() | ev.RouteRemoved():
+                key = (event.destination, event.gateway, event.index, event.metric)
+                rows = self._routes.setdefault(event.netns, {})
+                if isinstance(event, ev.RouteSet):
+                    rows[key] = event
+                else:
+                    rows.pop(key, None)
+
+    def _claim(self, kind: type[ev.Event], at: int, /, **fields: object) -> int | None:
+        """Takes the change with those fields that was told soon after a time: its number."""
+        for number, event in self._coming:
+            if (
+                isinstance(event, kind)
+                and number not in self._used
+                and at <= event.at < at + LATE
+                and all(getattr(event, name) == value for name, value in fields.items())
+            ):
+                self._used.add(number)
+                self._take(event)
+                return number
+        return None
 
     # Bridges
 
     def fdb(self, bridge: Place, mac: str) -> tuple[ev.FdbSet, int | None] | None:
         """A bridge's row for a MAC, and its event's number."""
-        found = self._fdb.get((bridge, mac))
-        return None if found is None else (found[0], self.number(*found))
+        row = self._fdb.get((bridge, mac))
+        return None if row is None else (row, self._recording.number_of(row))
 
     def learned(
         self, bridge: Place, port: int, mac: str, at: int
@@ -64,95 +92,50 @@ class Tables:
         None where it had noted that already, or notes nothing.
         """
         held = self._fdb.get((bridge, mac))
-        if held is not None and (held[0].port == port or held[0].kind != "learned"):
+        if held is not None and (held.port == port or held.kind != "learned"):
             return None
-        for number, event in self._coming:
-            if (
-                isinstance(event, ev.FdbSet)
-                and number not in self.used
-                and (event.netns, event.bridge, event.port, event.mac) == (*bridge, port, mac)
-                and event.kind == "learned"
-                and at <= event.at < at + LATE
-            ):
-                self.used.add(number)
-                self._fdb[bridge, mac] = event, number
-                return number, held[0] if held else None
-        return None
+        netns, index = bridge
+        number = self._claim(
+            ev.FdbSet, at, netns=netns, bridge=index, port=port, mac=mac, kind="learned"
+        )
+        return None if number is None else (number, held)
 
     # Hosts
 
     def neighbour(self, netns: str, address: str) -> tuple[ev.NeighbourSet, int | None] | None:
         """A host's row for an address, and its event's number."""
-        found = self._neighbours.get((netns, address))
-        return None if found is None else (found[0], self.number(*found))
+        row = self._neighbours.get((netns, address))
+        return None if row is None else (row, self._recording.number_of(row))
 
     def noted(self, netns: str, address: str, mac: str, at: int) -> int | None:
         """Takes the event by which a host noted an address, and gives its number, if it did."""
-        for number, event in self._coming:
-            if (
-                isinstance(event, ev.NeighbourSet)
-                and number not in self.used
-                and (event.netns, event.address, event.mac) == (netns, address, mac)
-                and at <= event.at < at + LATE
-            ):
-                self.used.add(number)
-                self._neighbours[netns, address] = event, number
-                return number
-        return None
+        return self._claim(ev.NeighbourSet, at, netns=netns, address=address, mac=mac)
 
     def incomplete(self, netns: str, address: str, at: int) -> int | None:
         """Takes the event that tells of a question still unanswered, and gives its number."""
-        for number, event in self._coming:
-            if (
-                isinstance(event, ev.NeighbourSet)
-                and number not in self.used
-                and (event.netns, event.address) == (netns, address)
-                and event.state == "INCOMPLETE"
-                and at <= event.at < at + LATE
-            ):
-                self.used.add(number)
-                self._neighbours[netns, address] = event, number
-                return number
-        return None
+        return self._claim(ev.NeighbourSet, at, netns=netns, address=address, state="INCOMPLETE")
 
     def pass_until(self, at: int) -> list[tuple[int, ev.NeighbourSet]]:
         """Takes the changes that no step has claimed until then; gives the neighbours' ones.
 
         The kernel's word comes after the frame: what was read before a frame is not its doing.
         """
-        taken = []
-        rest = []
-        for number, event in self._coming:
-            if number in self.used:
-                continue
-            if event.at >= at:
-                rest.append((number, event))
-                continue
-            match event:
-                case ev.FdbRemoved():
-                    self._fdb.pop(((event.netns, event.bridge), event.mac), None)
-                case ev.NeighbourRemoved():
-                    self._neighbours.pop((event.netns, event.address), None)
-                case ev.NeighbourSet():
-                    self._neighbours[event.netns, event.address] = event, number
-                    taken.append((number, event))
-                case ev.FdbSet():
-                    self._fdb[(event.netns, event.bridge), event.mac] = event, number
-                case ev.RouteSet() | ev.RouteRemoved():
-                    key = (event.destination, event.gateway, event.index, event.metric)
-                    rows = self._routes.setdefault(event.netns, {})
-                    if isinstance(event, ev.RouteSet):
-                        rows[key] = event
-                    else:
-                        rows.pop(key, None)
-        self._coming = rest
-        return taken
+        coming = [one for one in self._coming if one[0] not in self._used]
+        passed = [one for one in coming if one[1].at < at]
+        self._coming = [one for one in coming if one[1].at >= at]
+        for _, event in passed:
+            self._take(event)
+        return [(number, event) for number, event in passed if isinstance(event, ev.NeighbourSet)]
 
     # Ways
 
-    def gateways(self) -> list[tuple[tuple[str, str], str | None]]:
-        """The ways that the kernel was asked for: namespace and target, and the gateway."""
-        return [((event.netns, event.destination), event.gateway) for _, event in self._lookups]
+    def targets_through(self, netns: str, gateway: str) -> list[str]:
+        """The addresses to which the kernel was asked for the way, and named that gateway."""
+        return [
+            event.destination
+            for _, event in self._lookups
+            if (event.netns, event.gateway) == (netns, gateway)
+        ]
 
     def way(self, netns: str, target: str) -> tuple[ev.RouteLookup, int | None, bool] | None:
         """The way to an address: as the kernel told it, or else as its table says.

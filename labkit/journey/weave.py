@@ -22,6 +22,9 @@ CROWD = 64
 NO_LINK = ev.LinkSet(at=0, netns="", index=0, name="?")
 
 
+BACKGROUND = {"STP", "ICMPv6", "IGMP"}
+
+
 class Topology:
     """Where things are: as they were before, or have become since."""
 
@@ -34,6 +37,13 @@ class Topology:
             for host in reversed(state.hosts.values())
         }
         self._titles[MACHINE] = MACHINE
+        self._macs: dict[str, str] = {}
+        for state in (before, after):
+            for netns, space in state.namespaces.items():
+                for link in space.links.values():
+                    if link.name != "lo":
+                        owner = link.name if link.kind == "bridge" else self.title(netns)
+                        self._macs.setdefault(link.mac, owner)
         self._addresses: dict[str, dict[str, int]] = {}
 
     def link(self, place: Place) -> ev.LinkSet:
@@ -53,12 +63,11 @@ class Topology:
 
     def bridge(self, place: Place) -> Place | None:
         """The bridge that an interface is a port of, or None."""
-        link = self.before.link(*place)
-        master = link.master if link else None
-        if master is None:
-            link = self.after.link(*place)
-            master = link.master if link else None
-        return None if master is None else (place[0], master)
+        for state in (self.before, self.after):
+            link = state.link(*place)
+            if link is not None and link.master is not None:
+                return place[0], link.master
+        return None
 
     def is_bridge(self, place: Place) -> bool:
         """Whether it is a bridge's own interface."""
@@ -91,12 +100,7 @@ class Topology:
 
     def whose(self, mac: str) -> str:
         """The name of the host or bridge that has a MAC, or an empty string."""
-        for state in (self.before, self.after):
-            for netns, space in state.namespaces.items():
-                for link in space.links.values():
-                    if link.mac == mac and link.name != "lo":
-                        return link.name if link.kind == "bridge" else self.title(netns)
-        return ""
+        return self._macs.get(mac, "")
 
 
 class Sighting:
@@ -116,6 +120,18 @@ class Sighting:
     def at(self) -> int:
         """When, nanoseconds since the epoch."""
         return self.frame.at
+
+    @property
+    def is_background(self) -> bool:
+        """Whether it is housekeeping that goes on whether or not anybody talks."""
+        packet = self.packet
+        if packet.resolves:
+            asked = self.cause.packet if self.cause is not None else packet
+            if asked.source == "::" or (asked.protocol != "ARP" and asked.answers):
+                return True  # IPv6 sees whether an address is free, and announces it (RFC 4862)
+            return asked.asks and not asked.is_broadcast
+        is_echo = packet.operation in ("echo-request", "echo-reply")
+        return packet.protocol in BACKGROUND and not is_echo
 
     def follows(self, cause: Sighting, how: str) -> None:
         """Notes that this is a consequence of another: by "cable", "bridge", "router", "reply"."""

@@ -6,9 +6,8 @@ A translation is a set of tables with the same keys. `{…}` are names, addresse
 # ruff: noqa: E501 (a sentence is one line, as in the sentences of the steps)
 from __future__ import annotations
 
+from labkit.journey.sentences import THE_MACHINE, opened
 from labkit.model.operations import MACHINE
-
-THE_MACHINE = "the machine"
 
 VERDICTS: dict[str, tuple[str, str]] = {
     # "name.variant" is the verdict "name" in other words.
@@ -248,6 +247,5 @@ def host_name(netns: str) -> str:
 
 
 def sentence(text: str, **words: object) -> str:
-    """A text with its words put in; a name keeps its small letter."""
-    whole = text.format(**words)
-    return whole[:1].upper() + whole[1:] if whole.startswith(THE_MACHINE) else whole
+    """A text with its words put in."""
+    return opened(text.format(**words))
