@@ -10,7 +10,7 @@ import msgspec
 
 from labkit.journey import Journey
 from labkit.journey.sentences import say
-from labkit.journey.tables import LATE, Numbered, Tables
+from labkit.journey.tables import LAG, LATE, Numbered, Tables
 from labkit.journey.tell import Teller
 from labkit.journey.values import Step
 from labkit.journey.weave import Sighting, Topology, sightings
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
 MOST = 4000
 """Frames that a journey explains one by one: the first ones."""
-LAG = 50_000_000
-"""Nanoseconds by which the kernel's word of a table's change may come after the frame."""
 TELLING = 500_000_000
-"""The same for its word of frames that were dropped, which waits for that of those taken before."""
+"""The same as `LAG` for frames that were dropped: their word waits for those taken before."""
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,11 +150,10 @@ def _wanted(roots: Sequence[Sighting], topology: Topology, question: Question | 
             if s.frame.packet_type in ("host", "outgoing") and topology.bridge(s.place) is None:
                 spaces.add(s.place[0])
     hops = {question.target, *own}
-    for state in (topology.before, topology.after):
-        for netns in spaces & set(state.namespaces):
-            hops |= {row.gateway for row in state.namespaces[netns].routes.values() if row.gateway}
     for netns in spaces:
         hops |= set(topology.addresses(netns))
+        for state in (topology.before, topology.after):
+            hops |= {row.gateway for row in state.space(netns).routes.values() if row.gateway}
     for root in roots:
         packet = root.packet
         if not packet.resolves or root.is_background:

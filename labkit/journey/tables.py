@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from labkit.recording import Recording
 
 Numbered = tuple[int, ev.Event]
+LAG = 50_000_000
+"""Nanoseconds by which the kernel's word of a change comes after it, if the machine is not busy."""
 LATE = 1_000_000_000
 """Nanoseconds by which the kernel's word of a change may come after the frame, at most."""
 

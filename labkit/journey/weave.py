@@ -11,7 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from labkit.journey.packets import Packet, decode
+from labkit.journey.packets import decode
 from labkit.journey.values import Place
 from labkit.model import events as ev
 from labkit.model.operations import MACHINE
@@ -19,6 +19,10 @@ from labkit.model.state import State
 
 CROWD = 64
 """Sightings of one instant whose order is looked into: beyond, they stay as they were read."""
+JITTER = 1_000_000
+"""Nanoseconds by which the clocks of two processors, or the clock itself, may be off."""
+ETHERNET = 14
+"""Bytes of the Ethernet header, which the MTU does not count."""
 NO_LINK = ev.LinkSet(at=0, netns="", index=0, name="?")
 
 
@@ -85,8 +89,7 @@ class Topology:
             found = self._addresses[netns] = {
                 address.partition("/")[0]: index
                 for state in (self.before, self.after)
-                if netns in state.namespaces
-                for index, many in state.namespaces[netns].addresses.items()
+                for index, many in state.space(netns).addresses.items()
                 for address in many
             }
         return found
@@ -106,10 +109,10 @@ class Topology:
 class Sighting:
     """One frame at one interface, with what it follows from and what follows from it."""
 
-    def __init__(self, number: int, frame: ev.Frame, packet: Packet) -> None:
+    def __init__(self, number: int, frame: ev.Frame) -> None:
         self.number = number
         self.frame = frame
-        self.packet = packet
+        self.packet = decode(frame.data)
         self.place: Place = (frame.netns, frame.index)
         self.cause: Sighting | None = None
         self.how = ""
@@ -133,7 +136,16 @@ class Sighting:
         is_echo = packet.operation in ("echo-request", "echo-reply")
         return packet.protocol in BACKGROUND and not is_echo
 
-    def follows(self, cause: Sighting, how: str) -> None:
+    @property
+    def size(self) -> int:
+        """The packet's bytes, as an MTU counts them."""
+        return (self.frame.length or len(self.frame.data)) - ETHERNET
+
+    def follows(self, other: Sighting) -> bool:
+        """Whether it was not seen before another, as far as clocks can tell."""
+        return self.at >= other.at - JITTER
+
+    def comes_of(self, cause: Sighting, how: str) -> None:
         """Notes that this is a consequence of another: by "cable", "bridge", "router", "reply"."""
         self.cause, self.how = cause, how
         if how in ("cable", "bridge"):
@@ -152,7 +164,7 @@ class Sighting:
 
 def sightings(frames: Iterable[tuple[int, ev.Frame]], topology: Topology) -> list[Sighting]:
     """The frames in the order of the kernel's clock, joined."""
-    found = [Sighting(number, frame, decode(frame.data)) for number, frame in frames]
+    found = [Sighting(number, frame) for number, frame in frames]
     # A frame that a bridge hands to its own stack keeps the timestamp of its port.
     found.sort(key=lambda s: (s.at, topology.is_bridge(s.place), s.number))
     found = [
@@ -223,7 +235,7 @@ class _Weaver:
         if bridge is not None:
             cause = self._through(seen, bridge)
             if cause is not None:
-                seen.follows(cause, "bridge")
+                seen.comes_of(cause, "bridge")
         if seen.cause is None:  # a stack may send out of a port, too
             self._from_stack(seen)
         if peer is not None:
@@ -235,11 +247,11 @@ class _Weaver:
         place, data = seen.place, seen.frame.data
         waiting = self._in_cable.get((place, data))
         if waiting:
-            seen.follows(waiting.popleft(), "cable")
+            seen.comes_of(waiting.popleft(), "cable")
         if self._where.is_bridge(place):
             cause = self._through(seen, place)
             if cause is not None:
-                seen.follows(cause, "bridge")
+                seen.comes_of(cause, "bridge")
         bridge = self._where.bridge(place)
         if bridge is not None:
             self._in_bridge[bridge, data].append(seen)
@@ -272,7 +284,7 @@ class _Weaver:
         netns, packet = seen.place[0], seen.packet
         passed = self._in_router.get((netns, packet.identity)) if packet.identity else None
         if passed is not None and passed.packet.ttl == (packet.ttl or 0) + 1:
-            seen.follows(passed, "router")
+            seen.comes_of(passed, "router")
             return
         key: tuple[object, ...] = ()
         if packet.answers:
@@ -283,4 +295,4 @@ class _Weaver:
             key = (netns, "error", packet.quoted.source, packet.quoted.target)
         cause = self._asked.get(key)
         if cause is not None:
-            seen.follows(cause, "reply")
+            seen.comes_of(cause, "reply")

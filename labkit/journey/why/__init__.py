@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from labkit.journey.values import Finding
 from labkit.journey.why import stack
-from labkit.journey.why.case import Case, Sighting
+from labkit.journey.why.case import Case
 from labkit.journey.why.disorder import duplicate_address, flapping
 from labkit.journey.why.evidence import Evidence
 from labkit.journey.why.follow import answers, follow, matches_reply, matches_request, requests_of
 from labkit.journey.why.refusals import icmp_error, refused_by_target
 from labkit.journey.why.trail import Trail
 
-__all__ = ["Case", "Evidence", "Sighting", "explain"]
+__all__ = ["Case", "Evidence", "explain"]
 
 
 def explain(case: Case) -> Finding | None:
@@ -53,7 +53,7 @@ def _failure(trail: Trail) -> Finding:
         return arrived
     target = arrived.frame.netns
     match = matches_reply(request)
-    sent = [s for s in case.seen(match, netns=target, leaving=True) if s.follows(arrived)]
+    sent = case.seen(match, netns=target, leaving=True, after=arrived)
     if not sent:
         translated = trail.translated(target)
         if translated and not case.holds(target, translated):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from labkit.journey.values import Finding, Place
+from labkit.journey.weave import Sighting
 from labkit.journey.why import link
-from labkit.journey.why.case import Sighting
-from labkit.journey.why.findings import host_name
+from labkit.journey.why.findings import THINGS, host_name
 from labkit.journey.why.routes import note_route, reverse_path
 from labkit.journey.why.trail import Trail, is_at, who_has
 from labkit.model.operations import MACHINE
@@ -59,10 +59,8 @@ def neighbour(trail: Trail, netns: str, address: str) -> Finding | None:
     arrived = link.carried(trail, match, question, way, "neighbour")
     if isinstance(arrived, Finding):
         return arrived
-    trail.good("reached", owner, what="question", interface=case.interface(arrived.place))
-    answers = [
-        s for s in case.seen(is_at(following), netns=owner, leaving=True) if s.follows(question)
-    ]
+    trail.good("reached", owner, what=THINGS["question"], interface=case.interface(arrived.place))
+    answers = case.seen(is_at(following), netns=owner, leaving=True, after=question)
     if not answers:
         return _unanswered(trail, owner, arrived, following)
     trail.good("answered", owner, owner=host_name(owner), next=following)

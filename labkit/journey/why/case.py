@@ -8,40 +8,19 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from labkit.journey import packets
 from labkit.journey.packets import Packet
-from labkit.journey.tables import matching
+from labkit.journey.tables import LAG, matching
 from labkit.journey.values import Place
+from labkit.journey.weave import Sighting
 from labkit.model import events as ev
 from labkit.model.state import State
 from labkit.recording import Recording
 
 MOST = 4000
 """Frames that are looked at."""
-LAG = 50_000_000
-"""Nanoseconds by which the word of a change may come after the change."""
-JITTER = 1_000_000
-"""Nanoseconds by which the clocks of two processors, or the clock itself, may be off."""
 ARP = b"\x08\x06"
 
 Match = Callable[[Packet], bool]
-
-
-class Sighting(msgspec.Struct, frozen=True):
-    """A frame at an interface: its event's number, the event, and what it says."""
-
-    number: int
-    frame: ev.Frame
-    packet: Packet
-
-    @property
-    def place(self) -> Place:
-        """The interface that it was seen at."""
-        return self.frame.netns, self.frame.index
-
-    def follows(self, other: Sighting) -> bool:
-        """Whether it was not seen before another, as far as clocks can tell."""
-        return self.frame.at >= other.frame.at - JITTER
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -102,7 +81,7 @@ class Case:
 
     def look_at(self, request: Sighting) -> None:
         """The time that counts is a request's; without it, it is the end."""
-        self.moment = request.frame.at + LAG
+        self.moment = request.at + LAG
 
     # Frames
 
@@ -113,16 +92,23 @@ class Case:
         netns: str | None = None,
         place: Place | None = None,
         leaving: bool | None = None,
+        after: Sighting | None = None,
     ) -> list[Sighting]:
-        """The frames that match, at an interface or anywhere in a namespace."""
+        """The frames that match, at an interface or anywhere in a namespace, after another."""
         return [
             s
             for s in self.sightings
             if (netns is None or s.frame.netns == netns)
             and (place is None or s.place == place)
             and (leaving is None or s.frame.is_outgoing == leaving)
+            and (after is None or s.follows(after))
             and match(s.packet)
         ]
+
+    def taken(self, match: Match, *, netns: str | None = None) -> list[Sighting]:
+        """The frames that match, where the stack that they are for took them in."""
+        came = self.seen(match, netns=netns, leaving=False)
+        return [s for s in came if s.frame.packet_type == "host" and self.is_end(s.place)]
 
     # Evidence
 
@@ -230,12 +216,13 @@ class Case:
         ]
         return found[-1] if found else None
 
-    def on_link(self, netns: str, address: str) -> bool:
-        """Whether an address is in a network of one of the namespace's interfaces."""
+    def on_link(self, netns: str, address: str, only: int | None = None) -> bool:
+        """Whether an address is in a network of one of the namespace's interfaces, or of `only`."""
         ip = ipaddress.ip_address(address)
         return any(
             ip in ipaddress.ip_interface(a).network
-            for held in self.before.space(netns).addresses.values()
+            for index, held in self.before.space(netns).addresses.items()
+            if only in (None, index)
             for a in held
         )
 
@@ -323,5 +310,5 @@ def _decoded(
             for number, event in found
             if ARP in event.data[12:18] or any(name in event.data for name in names)
         ]
-    seen = [Sighting(number, event, packets.decode(event.data)) for number, event in found[:MOST]]
-    return sorted(seen, key=lambda s: (s.frame.at, s.number))
+    seen = [Sighting(number, event) for number, event in found[:MOST]]
+    return sorted(seen, key=lambda s: (s.at, s.number))

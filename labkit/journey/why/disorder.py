@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from labkit.journey.values import Finding
-from labkit.journey.why.case import Case, Sighting
+from labkit.journey.weave import Sighting
+from labkit.journey.why.case import Case
 from labkit.journey.why.findings import host_name
 from labkit.journey.why.follow import mac_of, matches_request, requests_of
 from labkit.journey.why.trail import Trail, is_at
@@ -70,8 +71,8 @@ def _another_host(trail: Trail) -> Finding | None:
     got = [
         s
         for request in requests_of(case)
-        for s in case.seen(matches_request(request), leaving=False)
-        if s.frame.netns in owners and s.frame.packet_type == "host" and case.is_end(s.place)
+        for s in case.taken(matches_request(request))
+        if s.frame.netns in owners
     ]
     others = [
         netns

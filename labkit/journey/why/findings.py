@@ -6,7 +6,7 @@ A translation is a set of tables with the same keys. `{…}` are names, addresse
 # ruff: noqa: E501 (a sentence is one line, as in the sentences of the steps)
 from __future__ import annotations
 
-from labkit.journey.sentences import THE_MACHINE, opened
+from labkit.journey.sentences import THE_MACHINE
 from labkit.model.operations import MACHINE
 
 VERDICTS: dict[str, tuple[str, str]] = {
@@ -220,7 +220,7 @@ FINE: dict[str, str] = {
     "forwarded": "{host} forwarded the {what}",
 }
 
-THINGS = {"request": "request", "reply": "reply", "question": "question", "answer": "ARP answer"}
+THINGS = {"request": "request", "reply": "reply", "question": "question"}
 
 REMAINING: dict[str, str] = {
     "bridge-rules": "a rule of nftables or ebtables for bridges",
@@ -230,7 +230,6 @@ REMAINING: dict[str, str] = {
     "arptables": "a rule of arptables",
     "overrun": "the receiver had no room for it",
     "socket-gone": "the program had stopped waiting",
-    "return": "no way back to the sender",
     "counters": "other packets that met the same rule: it was not counted before",
     "discovery": "IPv6 neighbour discovery, which is not looked into",
     "tunnel": "a link of a kind that is not followed (VXLAN, VLAN and the like)",
@@ -244,8 +243,3 @@ MTU_NOTES = {"silent": "; a bridge drops it without a word", "told": "; {host} s
 def host_name(netns: str) -> str:
     """A namespace as the sentences name it."""
     return THE_MACHINE if netns == MACHINE else netns
-
-
-def sentence(text: str, **words: object) -> str:
-    """A text with its words put in."""
-    return opened(text.format(**words))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from labkit.journey.values import Finding, Place
+from labkit.journey.weave import Sighting
 from labkit.journey.why import link, stack
 from labkit.journey.why.arp import other_segment
-from labkit.journey.why.case import Case, Match, Sighting
+from labkit.journey.why.case import Case, Match
 from labkit.journey.why.routes import note_route
 from labkit.journey.why.trail import Trail
 from labkit.model import events as ev
@@ -88,10 +89,8 @@ def follow(
         trail.good("reached", netns, what=trail.what, interface=case.interface(arrived.place))
         onward = [
             s
-            for s in case.seen(match, netns=netns, leaving=True)
-            if s.follows(arrived)
-            and (s.packet.ttl or 0) < (arrived.packet.ttl or 0)
-            and case.is_end(s.place)
+            for s in case.seen(match, netns=netns, leaving=True, after=arrived)
+            if (s.packet.ttl or 0) < (arrived.packet.ttl or 0) and case.is_end(s.place)
         ]
         if not onward:
             if case.holds(netns, address):
@@ -143,9 +142,8 @@ def _taken(case: Case, match: Match, sent: Sighting, owners: set[str]) -> Sighti
     At its owner by a way that is not followed (a tunnel), or at a host that passes it on for the
     owner (proxy ARP, RFC 1027).
     """
-    for s in case.seen(match, leaving=False):
-        is_next = s.follows(sent) and s.packet.ttl == sent.packet.ttl
-        if not (is_next and s.frame.packet_type == "host" and case.is_end(s.place)):
+    for s in case.taken(match):
+        if not s.follows(sent) or s.packet.ttl != sent.packet.ttl:
             continue
         if s.frame.netns in owners or any(
             (o.packet.ttl or 0) < (s.packet.ttl or 0)

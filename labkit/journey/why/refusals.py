@@ -5,11 +5,11 @@ from __future__ import annotations
 from labkit.journey import packets
 from labkit.journey.packets import Packet
 from labkit.journey.values import Finding
+from labkit.journey.weave import Sighting
 from labkit.journey.why.arp import neighbour
-from labkit.journey.why.case import Case, Match, Sighting
+from labkit.journey.why.case import Case, Match
 from labkit.journey.why.findings import MTU_NOTES, host_name
 from labkit.journey.why.follow import answers, follow, matches_reply, matches_request
-from labkit.journey.why.link import ETHERNET
 from labkit.journey.why.routes import refusal
 from labkit.journey.why.trail import Trail
 
@@ -126,11 +126,7 @@ def _expired(
     """A time to live that was used up: by a loop, or because it was too small."""
     case = trail.case
     netns = error.frame.netns
-    passed = [
-        s
-        for s in case.seen(match, leaving=False)
-        if s.frame.packet_type == "host" and case.is_end(s.place)
-    ]
+    passed = case.taken(match)
     places = [s.place for s in passed]
     again = next((s for i, s in enumerate(passed) if s.place in places[:i]), None)
     if again is None:
@@ -165,7 +161,7 @@ def _too_big(
         netns,
         *evidence,
         link,
-        size=(request.frame.length or len(request.frame.data)) - ETHERNET,
+        size=request.size,
         interface=link.name if link else "an interface",
         mtu=link.mtu if link else "less",
         note=MTU_NOTES["told"].format(host=host_name(netns)),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 
 from labkit.journey.values import Finding
-from labkit.journey.why.case import Sighting
+from labkit.journey.weave import Sighting
 from labkit.journey.why.findings import WAYS, host_name
 from labkit.journey.why.trail import Trail
 from labkit.model import events as ev
@@ -36,7 +35,6 @@ def refusal(trail: Trail, netns: str, address: str, *evidence: object) -> Findin
     verdict = REFUSALS.get(lookup.error, "no-route")
     stage = "route" if netns == case.source and not trail.back else "forward"
     if verdict == "no-route":
-        ip = ipaddress.ip_address(address)
         # The kernel takes an interface's routes away when it goes down.
         links = [link for link in case.before.space(netns).links.values() if link.name != "lo"]
         down = [
@@ -44,11 +42,7 @@ def refusal(trail: Trail, netns: str, address: str, *evidence: object) -> Findin
             for link in links
             if not link.is_up
             and (
-                not any(other.is_up for other in links)
-                or any(
-                    ip in ipaddress.ip_interface(a).network
-                    for a in case.before.space(netns).addresses.get(link.index, ())
-                )
+                not any(other.is_up for other in links) or case.on_link(netns, address, link.index)
             )
         ]
         if down:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from labkit.journey.values import Finding
+from labkit.journey.weave import Sighting
 from labkit.journey.why.arp import neighbour
-from labkit.journey.why.case import Sighting
 from labkit.journey.why.findings import MTU_NOTES
 from labkit.journey.why.routes import note_route, refusal, reverse_path, way_trouble
 from labkit.journey.why.trail import Trail
@@ -133,13 +133,7 @@ def _heard_all(trail: Trail, netns: str, arrived: Sighting) -> bool:
     heard = trail.case.counted(netns, "Icmp.InEchos")
     if heard is None or arrived.packet.operation != "echo-request":
         return False
-    came = [
-        s
-        for s in trail.case.seen(
-            lambda p: p.operation == "echo-request", netns=netns, leaving=False
-        )
-        if s.frame.packet_type == "host" and trail.case.is_end(s.place)
-    ]
+    came = trail.case.taken(lambda p: p.operation == "echo-request", netns=netns)
     return heard >= len(came)
 
 
@@ -154,8 +148,8 @@ def not_taken(trail: Trail, arrived: Sighting, sent: Sighting) -> Finding:
         return found
     interface = case.interface(arrived.place)
     ended = max((e.at for e in case.events if isinstance(e, ev.ProcessEnded)), default=None)
-    if ended is not None and arrived.frame.at > ended - 1_000_000:
-        passed = (arrived.frame.at - sent.frame.at) / 1e6
+    if ended is not None and arrived.at > ended - 1_000_000:
+        passed = (arrived.at - sent.at) / 1e6
         return trail.found(
             "answered-late",
             "reply",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from labkit.journey.sentences import opened
 from labkit.journey.values import Finding
 from labkit.journey.why import findings, firewall
 from labkit.journey.why.case import Case, Match
@@ -55,11 +56,11 @@ class Trail:
         return Finding(
             verdict=verdict.partition(".")[0],
             stage="reply" if self.back else stage,
-            text=findings.sentence(text, **words),
+            text=opened(text.format(**words)),
             evidence=self.case.numbers(*evidence, *lost),
             fine=tuple(self.fine),
             remaining=tuple(left),
-            advice=findings.sentence(advice, **words),
+            advice=opened(advice.format(**words)),
         )
 
     # The packet filter
