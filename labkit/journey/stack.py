@@ -56,18 +56,10 @@ class Stack(Maker):
             return []
         self._looked.add((netns, target))
         found = self._tables.way(netns, target)
-        host = self._where.title(netns)
         if found is None:
             return []
         way, number, asked = found
-        values = {
-            "host": host,
-            "target": target,
-            "row": way.matched or "default",
-            "gateway": way.gateway,
-            "interface": self._where.name((netns, way.index)),
-            "what": way.kind,
-        }
+        host, interface = self._where.title(netns), self._where.name((netns, way.index))
         if way.error is not None:
             key = "route.none"
         elif way.kind == "local":
@@ -76,21 +68,28 @@ class Stack(Maker):
             key = "route.refused"
         else:
             key = "route.gateway" if way.gateway else "route.direct"
+        text = say(
+            key,
+            host=host,
+            target=target,
+            row=way.matched or "default",
+            gateway=way.gateway,
+            interface=interface,
+            what=way.kind,
+        )
         via = f" via {way.gateway}" if way.gateway else ""
-        row = Row("route", host, way.matched + via) if way.matched else None
-        return [
-            Step(
-                kind="route",
-                host=host,
-                interface=self._where.name((netns, way.index)) if way.index else None,
-                text=say(key, **values),
-                evidence=() if number is None else (number,),
-                at=way.at if at is None else at,
-                protocol="IPv6" if ":" in target else "IPv4",
-                inferred=not asked,
-                rows=(row,) if row else (),
-            )
-        ]
+        step = Step(
+            kind="route",
+            host=host,
+            interface=interface if way.index else None,
+            text=text,
+            evidence=() if number is None else (number,),
+            at=way.at if at is None else at,
+            protocol="IPv6" if ":" in target else "IPv4",
+            inferred=not asked,
+            rows=(Row("route", host, way.matched + via),) if way.matched else (),
+        )
+        return [step]
 
     def _hop(self, netns: str, target: str) -> str:
         """Whom a stack hands packets for an address to: a gateway, or the address itself."""

@@ -233,9 +233,7 @@ class _Weaver:
         peer = self._where.peer(place)
         bridge = self._where.bridge(place)
         if bridge is not None:
-            cause = self._through(seen, bridge)
-            if cause is not None:
-                seen.comes_of(cause, "bridge")
+            self._through(seen, bridge)
         if seen.cause is None:  # a stack may send out of a port, too
             self._from_stack(seen)
         if peer is not None:
@@ -249,21 +247,19 @@ class _Weaver:
         if waiting:
             seen.comes_of(waiting.popleft(), "cable")
         if self._where.is_bridge(place):
-            cause = self._through(seen, place)
-            if cause is not None:
-                seen.comes_of(cause, "bridge")
+            self._through(seen, place)
         bridge = self._where.bridge(place)
         if bridge is not None:
             self._in_bridge[bridge, data].append(seen)
         else:
             self._to_stack(seen)
 
-    def _through(self, seen: Sighting, bridge: Place) -> Sighting | None:
-        """The frame at a bridge of which this is a copy: the latest that has none there yet."""
+    def _through(self, seen: Sighting, bridge: Place) -> None:
+        """Joins a copy to the frame at a bridge: the latest that has none at this place yet."""
         for cause in reversed(self._in_bridge.get((bridge, seen.frame.data), ())):
             if cause.place != seen.place and all(c.place != seen.place for c in cause.copies):
-                return cause
-        return None
+                seen.comes_of(cause, "bridge")
+                return
 
     def _to_stack(self, seen: Sighting) -> None:
         """Remembers what a stack has received, for what it may send because of it."""

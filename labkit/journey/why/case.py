@@ -199,10 +199,8 @@ class Case:
 
     def with_mac(self, netns: str, mac: str) -> int | None:
         """The interface of a namespace that has a MAC address, and is no port."""
-        for index, link in self.before.space(netns).links.items():
-            if link.mac == mac and link.master is None:
-                return index
-        return None
+        links = self.before.space(netns).links.items()
+        return next((i for i, link in links if link.mac == mac and link.master is None), None)
 
     def given(self, netns: str, address: str) -> ev.AddressSet | None:
         """The event that gave an address to a namespace, maybe long before."""

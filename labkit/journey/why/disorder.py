@@ -101,16 +101,16 @@ def _another_host(trail: Trail) -> Finding | None:
 def flapping(trail: Trail) -> Finding | None:
     """Whether a row of a CAM table moved to and fro."""
     case = trail.case
+    known = {
+        (row.bridge, row.mac): [row]
+        for row in case.before.space(MACHINE).fdb.values()
+        if row.kind == "learned"
+    }
     rows: dict[tuple[int, str], list[ev.FdbSet]] = {}
     for event in case.events:
         if isinstance(event, ev.FdbSet) and event.kind == "learned":
-            seen = rows.setdefault((event.bridge, event.mac), [])
-            if not seen:
-                seen += [
-                    row
-                    for row in case.before.space(MACHINE).fdb.values()
-                    if (row.bridge, row.mac, row.kind) == (event.bridge, event.mac, "learned")
-                ]
+            key = (event.bridge, event.mac)
+            seen = rows.setdefault(key, known.get(key, []))
             if not seen or seen[-1].port != event.port:
                 seen.append(event)
     for (bridge, mac), seen in rows.items():

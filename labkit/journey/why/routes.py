@@ -82,11 +82,11 @@ def _no_return(
     return trail.found(verdict, "reply", netns, *evidence, lookup, target=address)
 
 
-def link_trouble(trail: Trail, place: tuple[str, int], stage: str) -> Finding | None:
-    """Whether an interface cannot send because it is down, or has no carrier."""
+def way_trouble(trail: Trail, netns: str, address: str, stage: str) -> Finding | None:
+    """Whether the interface to an address cannot send: it is down, or has no carrier."""
     case = trail.case
-    netns, _ = place
-    link = case.link(place)
+    lookup = case.lookup(netns, address)
+    link = case.link((netns, lookup.index)) if lookup else None
     if link is None:
         return None
     if not link.is_up:
@@ -106,12 +106,6 @@ def link_trouble(trail: Trail, place: tuple[str, int], stage: str) -> Finding | 
         other_host=host_name(peer.netns),
         other=peer.name,
     )
-
-
-def way_trouble(trail: Trail, netns: str, address: str, stage: str) -> Finding | None:
-    """The same of the interface that leads to an address."""
-    lookup = trail.case.lookup(netns, address)
-    return link_trouble(trail, (netns, lookup.index), stage) if lookup and lookup.index else None
 
 
 def reverse_path(
