@@ -57,12 +57,12 @@ def _failure(trail: Trail) -> Finding:
     if not sent:
         translated = trail.translated(target)
         if translated and not case.holds(target, translated):
-            return stack.not_forwarded(trail, target, translated, arrived)
+            return stack.not_forwarded(trail, translated, arrived)
         return stack.not_answered(trail, arrived)
     trail.back = True
     back = follow(trail, match, target, arrived.packet.source, sent[0])
     if isinstance(back, Finding):
         return back
     if back.frame.netns != case.source:  # a router that should have translated it back
-        return stack.not_forwarded(trail, back.frame.netns, request.packet.source, back)
+        return stack.not_forwarded(trail, request.packet.source, back)
     return stack.not_taken(trail, back, request)

@@ -119,7 +119,7 @@ def _unanswered(trail: Trail, owner: str, question: Sighting, address: str) -> F
             "arp-ignored", "neighbour", owner, question, ignoring, value=ignoring.value, **words
         )
     # arp_process (net/ipv4/arp.c) looks for a way as for any packet that comes in.
-    filtered = reverse_path(trail, owner, question, question.packet.source, counted=False)
+    filtered = reverse_path(trail, question, counted=False)
     if filtered:
         return filtered
     return trail.found(

@@ -95,7 +95,7 @@ def follow(
         if not onward:
             if case.holds(netns, address):
                 return arrived
-            return stack.not_forwarded(trail, netns, address, arrived)
+            return stack.not_forwarded(trail, address, arrived)
         sent = onward[0]
         address = sent.packet.target  # it is another one where the router translates addresses
         trail.good("forwarded", netns, what=trail.what)

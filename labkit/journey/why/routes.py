@@ -108,11 +108,9 @@ def way_trouble(trail: Trail, netns: str, address: str, stage: str) -> Finding |
     )
 
 
-def reverse_path(
-    trail: Trail, netns: str, arrived: Sighting, source: str, *, counted: bool = True
-) -> Finding | None:
+def reverse_path(trail: Trail, arrived: Sighting, *, counted: bool = True) -> Finding | None:
     """Whether a host's reverse-path filter dropped what came in (RFC 3704)."""
-    case = trail.case
+    case, netns, source = trail.case, arrived.frame.netns, arrived.packet.source
     interface = case.interface(arrived.place)
     setting = case.level(netns, interface, "rp_filter")
     grown = case.grown(netns, "TcpExt.IPReversePathFilter")

@@ -18,20 +18,14 @@ def not_sent(trail: Trail, netns: str, address: str) -> Finding:
     if refused_way:
         return refused_way
     note_route(trail, netns, address)
+    unseen = ("hook-rules", "discovery") if ":" in address else ("hook-rules",)
     return (
         trail.dropped("firewall-output", "route", netns, ("OUTPUT",))
         or way_trouble(trail, netns, address, "route")
         or _too_long(trail, netns, lookup)
         or neighbour(trail, netns, address)
-        or trail.found(
-            "not-sent", "route", netns, lookup, remaining=_unseen(address), target=address
-        )
+        or trail.found("not-sent", "route", netns, lookup, remaining=unseen, target=address)
     )
-
-
-def _unseen(address: str) -> tuple[str, ...]:
-    """What may have kept a packet in that leaves no trace in the log."""
-    return ("hook-rules", "discovery") if ":" in address else ("hook-rules",)
 
 
 def _too_long(trail: Trail, netns: str, lookup: ev.RouteLookup | None) -> Finding | None:
@@ -52,11 +46,12 @@ def _too_long(trail: Trail, netns: str, lookup: ev.RouteLookup | None) -> Findin
     )
 
 
-def not_forwarded(trail: Trail, netns: str, address: str, arrived: Sighting) -> Finding:
+def not_forwarded(trail: Trail, address: str, arrived: Sighting) -> Finding:
     """Why a host took a packet in that is not for it, and did not send it on."""
+    netns = arrived.frame.netns
     not_allowed = (
-        reverse_path(trail, netns, arrived, arrived.packet.source)
-        or _forwarding_off(trail, netns, address, arrived)
+        reverse_path(trail, arrived)
+        or _forwarding_off(trail, address, arrived)
         or refusal(trail, netns, address, arrived)
     )
     if not_allowed:
@@ -78,8 +73,8 @@ def not_forwarded(trail: Trail, netns: str, address: str, arrived: Sighting) -> 
     )
 
 
-def _forwarding_off(trail: Trail, netns: str, address: str, arrived: Sighting) -> Finding | None:
-    case = trail.case
+def _forwarding_off(trail: Trail, address: str, arrived: Sighting) -> Finding | None:
+    case, netns = trail.case, arrived.frame.netns
     interface = case.interface(arrived.place)
     off = case.setting(netns, f"net/ipv4/conf/{interface}/forwarding")
     if off is None or off.value != "0":
@@ -91,12 +86,8 @@ def _forwarding_off(trail: Trail, netns: str, address: str, arrived: Sighting) -
 def not_answered(trail: Trail, arrived: Sighting) -> Finding:
     """Why the host that a request is for sent no answer."""
     netns, source = arrived.frame.netns, arrived.packet.source
-    found = None
-    if not _heard_all(trail, netns, arrived):
-        found = trail.dropped(
-            "firewall-input", "deliver", netns, ("INPUT", "PREROUTING"), arrived
-        ) or reverse_path(trail, netns, arrived, source)
-    found = found or _echo_ignored(trail, netns, arrived)
+    found = None if _heard_all(trail, arrived) else _kept_out(trail, "deliver", arrived)
+    found = found or _echo_ignored(trail, arrived)
     if found:
         return found
     trail.back = True
@@ -116,7 +107,15 @@ def not_answered(trail: Trail, arrived: Sighting) -> Finding:
     return trail.found("no-answer", "deliver", netns, arrived, counted, remaining=remaining)
 
 
-def _echo_ignored(trail: Trail, netns: str, arrived: Sighting) -> Finding | None:
+def _kept_out(trail: Trail, stage: str, arrived: Sighting) -> Finding | None:
+    """Whether the packet filter or the reverse-path filter dropped what was for this host."""
+    hooks = ("INPUT", "PREROUTING")
+    refused = trail.dropped("firewall-input", stage, arrived.frame.netns, hooks, arrived)
+    return refused or reverse_path(trail, arrived)
+
+
+def _echo_ignored(trail: Trail, arrived: Sighting) -> Finding | None:
+    netns = arrived.frame.netns
     ignoring = trail.case.setting(netns, "net/ipv4/icmp_echo_ignore_all")
     is_echo = arrived.packet.operation == "echo-request"
     if ignoring is None or ignoring.value != "1" or not is_echo:
@@ -125,11 +124,12 @@ def _echo_ignored(trail: Trail, netns: str, arrived: Sighting) -> Finding | None
     return trail.found("echo-ignored", "deliver", netns, arrived, ignoring, counted)
 
 
-def _heard_all(trail: Trail, netns: str, arrived: Sighting) -> bool:
+def _heard_all(trail: Trail, arrived: Sighting) -> bool:
     """Whether every echo request that came in reached the ICMP layer (icmpInEchos, RFC 1213).
 
     Then neither the packet filter's INPUT nor the reverse-path filter has dropped one.
     """
+    netns = arrived.frame.netns
     heard = trail.case.counted(netns, "Icmp.InEchos")
     if heard is None or arrived.packet.operation != "echo-request":
         return False
@@ -141,9 +141,7 @@ def not_taken(trail: Trail, arrived: Sighting, sent: Sighting) -> Finding:
     """Why an answer that came back did not reach the program that waited for it."""
     case = trail.case
     netns = arrived.frame.netns
-    found = trail.dropped(
-        "firewall-input", "reply", netns, ("INPUT", "PREROUTING"), arrived
-    ) or reverse_path(trail, netns, arrived, arrived.packet.source)
+    found = _kept_out(trail, "reply", arrived)
     if found:
         return found
     interface = case.interface(arrived.place)
