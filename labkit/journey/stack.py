@@ -106,14 +106,13 @@ class Stack(Maker):
         if (netns, target, mac) in self._known:
             return []
         self._known.add((netns, target, mac))
-        held = self._tables.neighbour(netns, target)
-        if held is None or held[0].state not in USABLE or held[0].mac != mac:
+        row = self._tables.neighbour(netns, target)
+        if row is None or row.state not in USABLE or row.mac != mac:
             return []
-        row, number = held
         hit = self._step(
             seen,
             "neighbour-hit",
-            evidence=(number,),  # None where the log has forgotten by which event the row came
+            evidence=(self._tables.number(row),),
             row=Row("neighbour", self._where.title(netns), target),
             target=target,
             state=row.state,

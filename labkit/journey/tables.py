@@ -23,7 +23,7 @@ LATE = 1_000_000_000
 
 
 class Tables:
-    """Bridges' and hosts' rows, moved on by the events of a journey's time.
+    """Bridges' and hosts' rows: a state, moved on by the events of a journey's time.
 
     The kernel's events come a moment after the frames that made them. So a change is taken
     when the step that it belongs to is told (`learned`, `noted`), not when it was read.
@@ -31,38 +31,13 @@ class Tables:
 
     def __init__(self, recording: Recording, before: State, window: Sequence[Numbered]) -> None:
         self._recording = recording
-        self._fdb: dict[tuple[Place, str], ev.FdbSet] = {}
-        self._neighbours: dict[tuple[str, str], ev.NeighbourSet] = {}
-        self._routes = {netns: dict(space.routes) for netns, space in before.namespaces.items()}
-        for space in before.namespaces.values():
-            rows: list[ev.Event] = [*space.fdb.values(), *space.neighbours.values()]
-            for row in rows:
-                self._take(row)
+        self._state = before.copy()
         kinds = (*CHANGES, ev.RouteSet, ev.RouteRemoved)
         self._coming = [one for one in window if isinstance(one[1], kinds)]
         self._lookups = [
             (number, event) for number, event in window if isinstance(event, ev.RouteLookup)
         ]
         self._used: set[int] = set()
-
-    def _take(self, event: ev.Event) -> None:
-        """Moves the tables on by a change."""
-        match event:
-            case ev.FdbSet():
-                self._fdb[(event.netns, event.bridge), event.mac] = event
-            case ev.FdbRemoved():
-                self._fdb.pop(((event.netns, event.bridge), event.mac), None)
-            case ev.NeighbourSet():
-                self._neighbours[event.netns, event.address] = event
-            case ev.NeighbourRemoved():
-                self._neighbours.pop((event.netns, event.address), None)
-            case ev.RouteSet() | ev.RouteRemoved():
-                key = (event.destination, event.gateway, event.index, event.metric)
-                rows = self._routes.setdefault(event.netns, {})
-                if isinstance(event, ev.RouteSet):
-                    rows[key] = event
-                else:
-                    rows.pop(key, None)
 
     def _claim(self, kind: type[ev.Event], at: int, /, **fields: object) -> int | None:
         """Takes the change with those fields that was told soon after a time: its number."""
@@ -74,16 +49,21 @@ class Tables:
                 and all(getattr(event, name) == value for name, value in fields.items())
             ):
                 self._used.add(number)
-                self._take(event)
+                self._state.apply(event)
                 return number
         return None
 
+    def number(self, row: ev.Event) -> int | None:
+        """The number of the event that a row came by; None where the log has forgotten it."""
+        return self._recording.number_of(row)
+
     # Bridges
 
-    def fdb(self, bridge: Place, mac: str) -> tuple[ev.FdbSet, int | None] | None:
-        """A bridge's row for a MAC, and its event's number."""
-        row = self._fdb.get((bridge, mac))
-        return None if row is None else (row, self._recording.number_of(row))
+    def fdb(self, bridge: Place, mac: str) -> ev.FdbSet | None:
+        """A bridge's row for a MAC."""
+        netns, index = bridge
+        rows = self._state.space(netns).fdb.values()
+        return next((row for row in rows if (row.mac, row.bridge) == (mac, index)), None)
 
     def learned(
         self, bridge: Place, port: int, mac: str, at: int
@@ -92,7 +72,7 @@ class Tables:
 
         None where it had noted that already, or notes nothing.
         """
-        held = self._fdb.get((bridge, mac))
+        held = self.fdb(bridge, mac)
         if held is not None and (held.port == port or held.kind != "learned"):
             return None
         netns, index = bridge
@@ -103,10 +83,10 @@ class Tables:
 
     # Hosts
 
-    def neighbour(self, netns: str, address: str) -> tuple[ev.NeighbourSet, int | None] | None:
-        """A host's row for an address, and its event's number."""
-        row = self._neighbours.get((netns, address))
-        return None if row is None else (row, self._recording.number_of(row))
+    def neighbour(self, netns: str, address: str) -> ev.NeighbourSet | None:
+        """A host's row for an address."""
+        rows = self._state.space(netns).neighbours.values()
+        return next((row for row in rows if row.address == address), None)
 
     def noted(self, netns: str, address: str, mac: str, at: int) -> int | None:
         """Takes the event by which a host noted an address, and gives its number, if it did."""
@@ -125,7 +105,7 @@ class Tables:
         passed = [one for one in coming if one[1].at < at]
         self._coming = [one for one in coming if one[1].at >= at]
         for _, event in passed:
-            self._take(event)
+            self._state.apply(event)
         return [(number, event) for number, event in passed if isinstance(event, ev.NeighbourSet)]
 
     # Ways
@@ -146,7 +126,7 @@ class Tables:
         for number, event in self._lookups:
             if (event.netns, event.destination) == (netns, target):
                 return event, number, True
-        row = matching(self._routes.get(netns, {}).values(), target)
+        row = matching(self._state.space(netns).routes.values(), target)
         if row is None:
             return None
         found = ev.RouteLookup(

@@ -122,35 +122,29 @@ class Teller(Stack):
             return [own, *self._taken(up[0])]
         if not out:
             return [self._kept(seen, host, held)]
-        learned = held is not None and any(s.place[1] == held[0].port for s in out)
+        learned = held is not None and any(s.place[1] == held.port for s in out)
         if held is None or not learned or len(out) > 1:
             return [self._flood(seen, host, "flood.unknown", depth)]
         return self._forward(seen, host, out[0], held, depth)
 
-    def _kept(self, seen: Sighting, host: str, held: tuple[ev.FdbSet, int | None] | None) -> Step:
+    def _kept(self, seen: Sighting, host: str, held: ev.FdbSet | None) -> Step:
         """A bridge sent a frame nowhere, maybe back to where it came from."""
-        if held is None or held[0].port != seen.place[1]:
+        if held is None or held.port != seen.place[1]:
             return self._step(seen, "drop.bridge", evidence=(), host=host)
-        row = Row("fdb", host, held[0].mac)
-        key = "drop.same-port"
-        return self._step(seen, key, evidence=(held[1],), row=row, inferred=True, host=host)
+        key, row = "drop.same-port", Row("fdb", host, held.mac)
+        evidence = (self._tables.number(held),)
+        return self._step(seen, key, evidence=evidence, row=row, inferred=True, host=host)
 
     def _forward(
-        self,
-        seen: Sighting,
-        host: str,
-        out: Sighting,
-        held: tuple[ev.FdbSet, int | None],
-        depth: int,
+        self, seen: Sighting, host: str, out: Sighting, row: ev.FdbSet, depth: int
     ) -> list[Step]:
-        row, number = held
         since = ""
         if row.updated is not None and row.kind == "learned":
             since = f": a frame from it came in there {ago(seen.at - row.updated)}"
         step = self._step(
             out,
             "forward",
-            evidence=(out.number, number),
+            evidence=(out.number, self._tables.number(row)),
             row=Row("fdb", host, row.mac),
             moves=(self._move(out),),
             host=host,
