@@ -151,7 +151,7 @@ def _wanted(roots: Sequence[Sighting], topology: Topology, question: Question | 
                 spaces.add(s.place[0])
     hops = {question.target, *own}
     for netns in spaces:
-        hops |= set(topology.addresses(netns))
+        hops |= topology.addresses(netns)
         for state in (topology.before, topology.after):
             hops |= {row.gateway for row in state.space(netns).routes.values() if row.gateway}
     for root in roots:

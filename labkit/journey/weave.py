@@ -48,7 +48,7 @@ class Topology:
                     if link.name != "lo":
                         owner = link.name if link.kind == "bridge" else self.title(netns)
                         self._macs.setdefault(link.mac, owner)
-        self._addresses: dict[str, dict[str, int]] = {}
+        self._addresses: dict[str, set[str]] = {}
 
     def link(self, place: Place) -> ev.LinkSet:
         """The interface; one named "?" for an interface that nobody has heard of."""
@@ -82,14 +82,14 @@ class Topology:
         link = self.link(place)
         return place if link.name == "lo" else link.peer
 
-    def addresses(self, netns: str) -> dict[str, int]:
-        """A namespace's own addresses, each with its interface."""
+    def addresses(self, netns: str) -> set[str]:
+        """A namespace's own addresses."""
         found = self._addresses.get(netns)
         if found is None:
             found = self._addresses[netns] = {
-                address.partition("/")[0]: index
+                address.partition("/")[0]
                 for state in (self.before, self.after)
-                for index, many in state.space(netns).addresses.items()
+                for many in state.space(netns).addresses.values()
                 for address in many
             }
         return found

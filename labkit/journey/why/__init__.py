@@ -48,7 +48,7 @@ def _failure(trail: Trail) -> Finding:
     reported = icmp_error(trail, request)
     if reported:
         return reported
-    arrived = follow(trail, matches_request(request), case.source, case.target, request)
+    arrived = follow(trail, matches_request(request), case.target, request)
     if isinstance(arrived, Finding):
         return arrived
     target = arrived.frame.netns
@@ -60,7 +60,7 @@ def _failure(trail: Trail) -> Finding:
             return stack.not_forwarded(trail, translated, arrived)
         return stack.not_answered(trail, arrived)
     trail.back = True
-    back = follow(trail, match, target, arrived.packet.source, sent[0])
+    back = follow(trail, match, arrived.packet.source, sent[0])
     if isinstance(back, Finding):
         return back
     if back.frame.netns != case.source:  # a router that should have translated it back

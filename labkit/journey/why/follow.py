@@ -75,14 +75,12 @@ def answers(case: Case, request: Sighting) -> list[Sighting]:
     return case.seen(matches_reply(request), netns=case.source, leaving=False)
 
 
-def follow(
-    trail: Trail, match: Match, netns: str, address: str, sent: Sighting
-) -> Sighting | Finding:
+def follow(trail: Trail, match: Match, address: str, sent: Sighting) -> Sighting | Finding:
     """Follows a packet from host to host: where it came in at the end, or why it did not."""
     case = trail.case
     for _ in range(MOST):
-        note_route(trail, netns, address)
-        arrived = _cross(trail, match, netns, address, sent)
+        note_route(trail, sent.frame.netns, address)
+        arrived = _cross(trail, match, address, sent)
         if isinstance(arrived, Finding):
             return arrived
         netns = arrived.frame.netns
@@ -99,14 +97,13 @@ def follow(
         sent = onward[0]
         address = sent.packet.target  # it is another one where the router translates addresses
         trail.good("forwarded", netns, what=trail.what)
+    netns = sent.frame.netns
     return trail.found("routing-loop", "forward", netns, sent, hosts=netns, target=address)
 
 
-def _cross(
-    trail: Trail, match: Match, netns: str, address: str, sent: Sighting
-) -> Sighting | Finding:
+def _cross(trail: Trail, match: Match, address: str, sent: Sighting) -> Sighting | Finding:
     """Follows a frame from a host to the next one."""
-    case = trail.case
+    case, netns = trail.case, sent.frame.netns
     if case.holds(netns, address):  # it stays inside, on the loopback
         return next(iter(case.seen(match, netns=netns, leaving=False)), sent)
     following = case.next_hop(netns, address)

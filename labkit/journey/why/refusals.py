@@ -112,12 +112,12 @@ def icmp_error(trail: Trail, request: Sighting) -> Finding | None:
 def _retrace(trail: Trail, request: Sighting, *, back: bool) -> None:
     """Notes how far a packet came about whose end an answer tells."""
     case = trail.case
-    arrived = follow(trail, matches_request(request), case.source, case.target, request)
+    arrived = follow(trail, matches_request(request), case.target, request)
     trail.back = back
     if back and isinstance(arrived, Sighting):
-        match, netns = matches_reply(request), arrived.frame.netns
-        for answer in case.seen(match, netns=netns, leaving=True)[:1]:
-            follow(trail, match, netns, arrived.packet.source, answer)
+        match = matches_reply(request)
+        for answer in case.seen(match, netns=arrived.frame.netns, leaving=True)[:1]:
+            follow(trail, match, arrived.packet.source, answer)
 
 
 def _expired(
