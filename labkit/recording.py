@@ -173,7 +173,7 @@ class Recording:
             hint=f"It has {first} to {end - 1}." if end > first else "It is empty.",
         )
 
-    def number_of(self, event: Event) -> int | None:
+    def number_of(self, event: object) -> int | None:
         """The number of an event that a state holds; None for one that is not of this log."""
         with self._lock:
             # The log's times never step back, and none is before its event's own.

@@ -16,6 +16,7 @@ from labkit import naming
 from labkit.errors import LabkitError
 from labkit.journey.values import Finding, Move, Row, Step
 from labkit.model.state import State
+from labkit.model.values import html_table
 
 if TYPE_CHECKING:
     from labkit.recording import Recording
@@ -107,12 +108,11 @@ class Journey(Sequence[Step]):
         from labkit.journey.packets import in_short
         from labkit.render import sequence
 
-        rows = [
-            sequence.Row(step, in_short(self.recording.event(step.frame)))
-            if step.frame is not None
-            else sequence.Row(step, "")
+        frames = [
+            (step, None if step.frame is None else self.recording.event(step.frame))
             for _, step in self.walk()
         ]
+        rows = [sequence.Row(step, in_short(frame)) for step, frame in frames]
         state = self.recording.state(self.ends)
         title = f"{self.title} (recorded)" if self.recording.is_replayed else self.title
         return sequence.draw(rows, state, self.begins, title=title, style=style)
@@ -162,22 +162,18 @@ class Journey(Sequence[Step]):
     def _repr_html_(self) -> str:
         rows = []
         for number, (depth, step) in enumerate(self.walk(), 1):
-            cells = (
+            cells = [
                 str(number),
                 f"{self.after(step):.3f} ms",
                 f"{step.host} {step.interface}" if step.interface else step.host,
                 step.kind,
                 f"{'↳ ' * depth}{step.text}{' (inferred)' if step.inferred else ''}",
                 " ".join(f"#{number}" for number in step.evidence),
-            )
-            rows.append("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>")
-        titles = ("step", "after", "where", "what", "in words", "evidence")
-        head = "".join(f'<th scope="col">{title}</th>' for title in titles)
+            ]
+            rows.append(cells)
+        columns = ("step", "after", "where", "what", "in words", "evidence")
         notes = "".join(f"<p>{html.escape(line)}</p>" for line in self._remarks())
-        return (
-            f"<table><caption>{html.escape(self.title)}</caption><thead><tr>{head}</tr></thead>"
-            f"<tbody>{''.join(rows)}</tbody></table>{notes}"
-        )
+        return html_table(self.title, columns, rows) + notes
 
     def to_html(self, path: str | Path) -> Path:
         """Writes the player and this journey as one HTML file, which plays without Jupyter.

@@ -21,8 +21,7 @@ class Attempt:
 
     def __init__(self, host: Host, target: str, named: str | None) -> None:
         self._recording = host.lab.recording
-        self._host = host.name
-        self._netns = host.netns
+        self._host = host
         self._target = target
         self._named = named
         self._evidence = Evidence(host.lab._request, self._recording, host.netns, target)
@@ -43,12 +42,11 @@ class Attempt:
         from labkit.journey.build import Question, build
 
         question = Question(
-            host=self._host,
-            netns=self._netns,
+            host=self._host.name,
+            netns=self._host.netns,
             target=self._target,
             sent=ping.sent,
             received=ping.received,
-            output=ping.output,
         )
         journey = build(
             self._recording,
@@ -58,17 +56,16 @@ class Attempt:
             question=question,
             title=repr(ping),
         )
-        case = Case.of(
+        case = Case(
             self._recording,
             self._evidence.first,
             self._last,
-            source=self._netns,
+            source=self._host.netns,
             target=self._target,
             named=self._named,
             output=ping.output,
             answered=bool(ping),
             sent=ping.sent,
-            steps=journey,
         )
         journey.finding = explain(case)
         return journey

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from labkit.journey import Journey
-from labkit.journey.maker import what
-from labkit.journey.sentences import SENTENCES, say
-from labkit.journey.tables import LATE, Numbered, Tables
+from labkit.journey.sentences import say
+from labkit.journey.tables import LAG, LATE, Numbered, Tables
 from labkit.journey.tell import Teller
 from labkit.journey.values import Step
 from labkit.journey.weave import Sighting, Topology, sightings
@@ -22,12 +21,8 @@ if TYPE_CHECKING:
 
 MOST = 4000
 """Frames that a journey explains one by one: the first ones."""
-LAG = 50_000_000
-"""Nanoseconds by which the kernel's word of a table's change may come after the frame."""
 TELLING = 500_000_000
-"""The same for its word of frames that were dropped, which waits for that of those taken before."""
-BACKGROUND = {"STP", "ICMPv6", "IGMP"}
-UNSPECIFIED = "::"
+"""The same as `LAG` for frames that were dropped: their word waits for those taken before."""
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +33,6 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     sent: int
     received: int
-    output: str
 
 
 def build(
@@ -77,7 +71,7 @@ def build(
     tables = Tables(recording, before, window)
     roots = [s for s in seen if s.how not in ("cable", "bridge")]
     wanted = _wanted(roots, topology, question)
-    steps, noise = _tell(roots, wanted, Teller(topology, tables, roots), tables, topology, question)
+    steps, noise = _tell(roots, wanted, Teller(topology, tables, roots), tables, question)
     if question is not None and question.received < question.sent:
         refused = any(root.packet.quoted and root.number in wanted for root in roots)
         steps.append(_unanswered(question, window, end, "timeout.error" if refused else "timeout"))
@@ -102,7 +96,6 @@ def _tell(
     wanted: set[int],
     teller: Teller,
     tables: Tables,
-    topology: Topology,
     question: Question | None,
 ) -> tuple[list[Step], list[Step]]:
     """The steps, and the noise, in the order in which they began."""
@@ -125,26 +118,15 @@ def _tell(
         if root.number in wanted:
             steps += teller.chain(root)
         else:
-            noise.append(_noise(root, topology, teller.claims(root)))
+            noise.append(teller.noise(root))
     pass_until(1 << 63)
     return steps, noise
-
-
-def _is_background(root: Sighting) -> bool:
-    """Whether a frame is housekeeping that goes on whether or not anybody talks."""
-    packet = root.packet
-    if packet.resolves:
-        asked = root.cause.packet if root.cause is not None else packet
-        if asked.source == UNSPECIFIED or (asked.protocol != "ARP" and asked.answers):
-            return True  # IPv6 sees whether an address is free, and announces it (RFC 4862)
-        return asked.asks and not asked.is_broadcast
-    return packet.protocol in BACKGROUND and packet.operation not in ("echo-request", "echo-reply")
 
 
 def _wanted(roots: Sequence[Sighting], topology: Topology, question: Question | None) -> set[int]:
     """The numbers of the roots that the journey is about."""
     if question is None:
-        return {root.number for root in roots if not _is_background(root)}
+        return {root.number for root in roots if not root.is_background}
     root_of = {s.number: root for root in roots for s in root.tree()}
     own = topology.addresses(question.netns)
     found: set[int] = set()
@@ -168,48 +150,18 @@ def _wanted(roots: Sequence[Sighting], topology: Topology, question: Question | 
             if s.frame.packet_type in ("host", "outgoing") and topology.bridge(s.place) is None:
                 spaces.add(s.place[0])
     hops = {question.target, *own}
-    for state in (topology.before, topology.after):
-        for netns in spaces & set(state.namespaces):
-            hops |= {row.gateway for row in state.namespaces[netns].routes.values() if row.gateway}
     for netns in spaces:
-        hops |= set(topology.addresses(netns))
+        hops |= topology.addresses(netns)
+        for state in (topology.before, topology.after):
+            hops |= {row.gateway for row in state.space(netns).routes.values() if row.gateway}
     for root in roots:
         packet = root.packet
-        if not packet.resolves or _is_background(root):
+        if not packet.resolves or root.is_background:
             continue
         asks = packet.asks and root.place[0] in spaces and packet.target in hops
         if asks or follows(root):
             found.add(root.number)
     return found
-
-
-def _noise(root: Sighting, topology: Topology, changes: Iterable[int]) -> Step:
-    """Everything that came of a frame of the background, as one step."""
-    packet = root.packet
-    key = f"noise.{packet.protocol}"
-    if packet.resolves and _is_background(root) and not packet.is_broadcast:
-        key = "noise.arp-probe" if packet.asks else "noise.arp-reply"
-    if key not in SENTENCES:
-        key = "noise"
-    bridge = topology.bridge(root.place)
-    host = topology.name(bridge) if bridge else topology.title(root.place[0])
-    text = say(
-        key,
-        host=host,
-        target=packet.target or packet.target_mac,
-        operation=packet.operation or packet.summary,
-        what=what(root),
-    )
-    return Step(
-        kind="noise",
-        host=host,
-        interface=topology.name(root.place),
-        text=text,
-        evidence=tuple(sorted([*(s.number for s in root.tree()), *changes])),
-        at=root.at,
-        frame=root.number,
-        protocol=packet.protocol,
-    )
 
 
 def _unanswered(question: Question, window: Iterable[Numbered], end: int, key: str) -> Step:

@@ -46,14 +46,4 @@ class During(Journey):
             self._settle()
         ends = max(self.recording.state().at, self.begins)
         made = build(self.recording, self.begins, ends, first=self._first, title=TITLE)
-        super().__init__(
-            self.recording,
-            made,
-            begins=made.begins,
-            ends=made.ends,
-            title=made.title,
-            noise=made.noise,
-            finding=made.finding,
-            lost=made.lost,
-            left_out=made.left_out,
-        )
+        vars(self).update(vars(made))  # from here on, it is that journey

@@ -19,42 +19,35 @@ class Maker:
 
     def _step(
         self,
-        kind: str,
         seen: Sighting,
         key: str,
-        words: dict[str, object],
         *,
+        evidence: Iterable[int | None] | None = None,
         moves: tuple[Move, ...] = (),
-        rows: tuple[Row, ...] = (),
-    ) -> Step:
-        """A step whose evidence is the frame itself."""
-        host = str(words["host"])
-        return self._bare(kind, seen, host, say(key, **words), (seen.number,), rows, moves=moves)
-
-    def _bare(
-        self,
-        kind: str,
-        seen: Sighting,
-        host: str,
-        text: str,
-        evidence: Iterable[int | None],
-        rows: tuple[Row, ...] = (),
-        *,
-        moves: tuple[Move, ...] = (),
+        row: Row | None = None,
         inferred: bool = False,
+        **more: object,
     ) -> Step:
+        """A step told by the sentence `key`, in the words of the frame and in `more`.
+
+        Its kind is the key's part before a dot. Where no other evidence is named, it is the
+        frame itself; what no event tells is inferred.
+        """
+        words = self._words(seen) | more
+        told = (seen.number,) if evidence is None else evidence
+        numbers = tuple(number for number in told if number is not None)
         return Step(
-            kind=kind,
-            host=host,
+            kind=key.partition(".")[0],
+            host=str(words["host"]),
             interface=self._where.name(seen.place),
-            text=text,
-            evidence=tuple(number for number in evidence if number is not None),
+            text=say(key, **words),
+            evidence=numbers,
             at=seen.at,
             frame=seen.number,
             protocol=seen.packet.protocol,
-            inferred=inferred,
+            inferred=inferred or not numbers,
             moves=moves,
-            rows=rows,
+            rows=() if row is None else (row,),
         )
 
     def _move(self, out: Sighting) -> Move:
@@ -68,6 +61,7 @@ class Maker:
             "source": packet.source,
             "target": packet.target,
             "target_mac": packet.target_mac,
+            "mac": packet.target_mac,
             "sender_mac": packet.sender_mac,
             "owner": self._owner(packet.target_mac),
             "sequence": packet.sequence,

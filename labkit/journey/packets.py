@@ -70,7 +70,6 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True):
     ident: int | None = None
     sequence: int | None = None
     ports: tuple[int, int] | None = None
-    size: int = 0
     identity: tuple[Any, ...] = ()
     quoted: Packet | None = None
     summary: str = ""
@@ -127,22 +126,13 @@ def dissect(data: bytes) -> Any:
         return scapy.packet.Raw(data)
 
 
-def _stack(frame: Any) -> list[Any]:
-    found = []
-    layer = frame
-    while layer is not None and type(layer).__name__ != "NoPayload":
-        found.append(layer)
-        layer = layer.payload
-    return found
-
-
 @lru_cache(maxsize=8192)
 def decode(data: bytes) -> Packet:
     """What a frame says."""
     frame = dissect(data)
-    stack = _stack(frame)
+    stack = list(frame.iterpayloads())
     by_name = {type(layer).__name__: layer for layer in reversed(stack)}  # the outermost of a kind
-    fields: dict[str, Any] = {"protocol": UNKNOWN, "size": len(data)}
+    fields: dict[str, Any] = {"protocol": UNKNOWN}
     for layer in stack:
         name = type(layer).__name__
         if name.startswith("ICMPv6"):
@@ -244,7 +234,7 @@ def layers(data: bytes) -> tuple[Layer, ...]:
     """A frame's headers, from the outside in, with every field and where its bytes are."""
     found = []
     start = 0
-    for layer in _stack(dissect(data)):
+    for layer in dissect(data).iterpayloads():
         fields, size = _fields(layer, start)
         found.append(Layer(str(layer.name), fields))
         start += size

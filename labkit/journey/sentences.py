@@ -24,15 +24,15 @@ SENTENCES = {
     "arp-request.again": "{host} asks again: who has {target}?",
     "arp-request.probe": "{host} checks its row for {target}: it asks {target_mac} alone whether it is still there.",
     "arp-reply": "{host} answers: {source} is at {sender_mac}. The frame goes to {target_mac} alone.",
-    "arp-announce": "{host} announces to all that {source} is at {sender_mac}.",
+    "arp-request.announce": "{host} announces to all that {source} is at {sender_mac}.",
     "neighbour-solicitation": "{host} asks who has {target}: a neighbour solicitation, which is ICMPv6. It goes to {target_mac}, the group of those whose address ends alike, not to all as in ARP.",
     "neighbour-solicitation.again": "{host} asks again who has {target}.",
     "neighbour-solicitation.probe": "{host} checks its row for {target}: it asks {target_mac} alone whether it is still there.",
     "neighbour-advertisement": "{host} answers: {source} is at {sender_mac}, a neighbour advertisement. The frame goes to {target_mac} alone.",
-    "neighbour-announce": "{host} announces that {source} is at {sender_mac}.",
+    "neighbour-solicitation.announce": "{host} announces that {source} is at {sender_mac}.",
     "echo-request": "{host} sends its echo request (ping {sequence}) for {target} out of {interface}, in a frame for {target_mac}{owner}.",
     "echo-reply": "{host} answers: an echo reply (pong {sequence}) for {target}, in a frame for {target_mac}{owner}.",
-    "icmp-error": "{host} reports an error to {target}: {operation}.",
+    "transmit.error": "{host} reports an error to {target}: {operation}.",
     "transmit": "{host} sends {what} for {target} out of {interface}, in a frame for {target_mac}{owner}.",
     "enter-port": "The frame comes out at the other end of the cable: {interface}, a port of {host}.",
     "learn": "{host} reads the frame's source address and notes: {mac}{owner} is behind {interface}.",
@@ -42,7 +42,6 @@ SENTENCES = {
     "flood.unknown": "{host} has no row for {mac}{owner}. It cannot know the right port, so it sends a copy out of every other one ({ports}).",
     "flood.nobody": "The frame is for everybody, but {host} has no other port that it could go out of.",
     "forward": "{host} looks {mac}{owner} up in its CAM table and finds {interface}{since}. The frame goes out there, and nowhere else.",
-    "forward.untold": "{host} sends the frame for {mac}{owner} out of {interface} alone.",
     "to-bridge-stack.copy": "The machine's own stack gets a copy too, as if it came in at {host}.",
     "to-bridge-stack.own": "The frame is for {host} itself, so the bridge hands it up to the machine's own stack.",
     "receive": "{host} takes the frame in at {interface}: it is for its MAC address.",
@@ -82,5 +81,9 @@ def say(key: str, **values: object) -> str:
         values["host"] = THE_MACHINE
     is_ip6 = ":" in f"{values.get('target')}{values.get('address')}"
     values["cache"] = "neighbour cache" if is_ip6 else "ARP cache"
-    text = form.format(**values)
+    return opened(form.format(**values))
+
+
+def opened(text: str) -> str:
+    """A sentence as it begins: a host's name keeps its small letter."""
     return text[0].upper() + text[1:] if text.startswith(THE_MACHINE) else text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from labkit.journey.maker import Maker
+from labkit.journey.packets import Packet
 from labkit.journey.sentences import say
 from labkit.journey.tables import Tables
 from labkit.journey.values import Move, Row, Step
@@ -34,22 +35,17 @@ class Stack(Maker):
 
     def _sent(self, seen: Sighting) -> list[Step]:
         packet, netns = seen.packet, seen.place[0]
-        steps: list[Step] = []
-        words = self._words(seen)
         if packet.resolves:
-            return [*self._before_asking(seen), self._resolving(seen, words)]
+            return [*self._before_asking(seen), self._resolving(seen)]
         if seen.how == "router" and seen.cause is not None:
-            return self._forwarded(seen, words)
+            return self._forwarded(seen, seen.cause.packet)
+        steps: list[Step] = []
         if packet.target and not packet.is_broadcast:
-            steps += self.way(netns, packet.target, seen.at)
-            steps += self._next_hop(seen)
-        if packet.operation in ("echo-request", "echo-reply"):
-            kind = packet.operation
-        elif packet.quoted is not None:
-            return [*steps, self._step("transmit", seen, "icmp-error", words)]
-        else:
-            kind = "transmit"
-        return [*steps, self._step(kind, seen, kind, words)]
+            steps = [*self.way(netns, packet.target, seen.at), *self._next_hop(seen)]
+        key = packet.operation
+        if key not in ("echo-request", "echo-reply"):
+            key = "transmit" if packet.quoted is None else "transmit.error"
+        return [*steps, self._step(seen, key)]
 
     def way(self, netns: str, target: str, at: int | None) -> list[Step]:
         """The look-up of the way to an address, once a journey for each host.
@@ -60,18 +56,10 @@ class Stack(Maker):
             return []
         self._looked.add((netns, target))
         found = self._tables.way(netns, target)
-        host = self._where.title(netns)
         if found is None:
             return []
         way, number, asked = found
-        values = {
-            "host": host,
-            "target": target,
-            "row": way.matched or "default",
-            "gateway": way.gateway,
-            "interface": self._where.name((netns, way.index)),
-            "what": way.kind,
-        }
+        host, interface = self._where.title(netns), self._where.name((netns, way.index))
         if way.error is not None:
             key = "route.none"
         elif way.kind == "local":
@@ -80,42 +68,56 @@ class Stack(Maker):
             key = "route.refused"
         else:
             key = "route.gateway" if way.gateway else "route.direct"
+        text = say(
+            key,
+            host=host,
+            target=target,
+            row=way.matched or "default",
+            gateway=way.gateway,
+            interface=interface,
+            what=way.kind,
+        )
         via = f" via {way.gateway}" if way.gateway else ""
-        row = Row("route", host, way.matched + via) if way.matched else None
-        return [
-            Step(
-                kind="route",
-                host=host,
-                interface=self._where.name((netns, way.index)) if way.index else None,
-                text=say(key, **values),
-                evidence=() if number is None else (number,),
-                at=way.at if at is None else at,
-                protocol="IPv6" if ":" in target else "IPv4",
-                inferred=not asked,
-                rows=(row,) if row else (),
-            )
-        ]
+        step = Step(
+            kind="route",
+            host=host,
+            interface=interface if way.index else None,
+            text=text,
+            evidence=() if number is None else (number,),
+            at=way.at if at is None else at,
+            protocol="IPv6" if ":" in target else "IPv4",
+            inferred=not asked,
+            rows=(Row("route", host, way.matched + via),) if way.matched else (),
+        )
+        return [step]
+
+    def _hop(self, netns: str, target: str) -> str:
+        """Whom a stack hands packets for an address to: a gateway, or the address itself."""
+        found = self._tables.way(netns, target)
+        return (found[0].gateway if found else None) or target
 
     def _next_hop(self, seen: Sighting) -> list[Step]:
         """The row of the ARP cache that a packet is sent by, unless it has just been told."""
-        netns, packet = seen.place[0], seen.packet
-        found = self._tables.way(netns, packet.target)
-        target = (found[0].gateway if found else None) or packet.target
+        netns, mac = seen.place[0], seen.packet.target_mac
+        target = self._hop(netns, seen.packet.target)
         if (netns, target) in self._asking:
             self._asking.discard((netns, target))
-            self._known.add((netns, target, packet.target_mac))
-        if (netns, target, packet.target_mac) in self._known:
+            self._known.add((netns, target, mac))
+        if (netns, target, mac) in self._known:
             return []
-        self._known.add((netns, target, packet.target_mac))
-        held = self._tables.neighbour(netns, target)
-        if held is None or held[0].state not in USABLE or held[0].mac != packet.target_mac:
+        self._known.add((netns, target, mac))
+        row = self._tables.neighbour(netns, target)
+        if row is None or row.state not in USABLE or row.mac != mac:
             return []
-        host = self._where.title(netns)
-        row, number = held
-        text = say("neighbour-hit", host=host, target=target, mac=row.mac, state=row.state)
-        rows = (Row("neighbour", host, target),)
-        inferred = number is None  # where the log has forgotten by which event the row came
-        return [self._bare("neighbour-hit", seen, host, text, (number,), rows, inferred=inferred)]
+        hit = self._step(
+            seen,
+            "neighbour-hit",
+            evidence=(self._tables.number(row),),
+            row=Row("neighbour", self._where.title(netns), target),
+            target=target,
+            state=row.state,
+        )
+        return [hit]
 
     def _before_asking(self, seen: Sighting) -> list[Step]:
         """Why a host asks: the way it looked up, and the row that it lacks."""
@@ -126,84 +128,64 @@ class Stack(Maker):
             return []
         self._asking.add((netns, packet.target))
         steps = self._way_through(netns, packet.target, seen.at)
-        host = self._where.title(netns)
-        number = self._tables.incomplete(netns, packet.target, seen.at)
-        text = say("neighbour-miss", host=host, target=packet.target)
-        rows = (Row("neighbour", host, packet.target, written=number is not None),)
         # The kernel does not announce INCOMPLETE: only a question that waits long is seen so.
-        inferred = number is None
-        steps.append(
-            self._bare("neighbour-miss", seen, host, text, (number,), rows, inferred=inferred)
-        )
-        return steps
+        number = self._tables.incomplete(netns, packet.target, seen.at)
+        host = self._where.title(netns)
+        row = Row("neighbour", host, packet.target, written=number is not None)
+        return [*steps, self._step(seen, "neighbour-miss", evidence=(number,), row=row)]
 
     def _way_through(self, netns: str, hop: str, at: int) -> list[Step]:
         """The look-up for which a host asks for the next hop: of the hop, or beyond it."""
-        beyond = [
-            target
-            for (space, target), gateway in self._tables.gateways()
-            if (space, gateway) == (netns, hop)
-        ]
+        beyond = self._tables.targets_through(netns, hop)
         if not beyond:
             return self.way(netns, hop, at)
         return [step for target in beyond for step in self.way(netns, target, at)]
 
-    def _resolving(self, seen: Sighting, words: dict[str, object]) -> Step:
+    def _resolving(self, seen: Sighting) -> Step:
         packet, netns = seen.packet, seen.place[0]
-        host = self._where.title(netns)
-        kinds = ("arp-request", "arp-reply", "arp-announce")
-        if packet.protocol != "ARP":
-            kinds = ("neighbour-solicitation", "neighbour-advertisement", "neighbour-announce")
-        asks, answers, announces = kinds
+        asks, answers = "neighbour-solicitation", "neighbour-advertisement"
+        if packet.protocol == "ARP":
+            asks, answers = "arp-request", "arp-reply"
         if not packet.asks:
-            return self._step(answers, seen, answers, words)
+            return self._step(seen, answers)
         if packet.source == packet.target:
-            return self._step(asks, seen, announces, words)
+            return self._step(seen, f"{asks}.announce")
         key = asks if packet.is_broadcast else f"{asks}.probe"
         if key == asks and (netns, packet.target) in self._asked:
             key = f"{asks}.again"
         self._asked.add((netns, packet.target))
-        rows = (Row("neighbour", host, packet.target),)
-        return self._step(asks, seen, key, words, rows=rows)
+        row = Row("neighbour", self._where.title(netns), packet.target)
+        return self._step(seen, key, row=row)
 
-    def _forwarded(self, seen: Sighting, words: dict[str, object]) -> list[Step]:
-        cause = seen.cause
-        assert cause is not None  # noqa: S101 (its caller has looked)
-        netns, packet, before = seen.place[0], seen.packet, cause.packet
-        host = self._where.title(netns)
-        steps = self.way(netns, packet.target, seen.at)
-        steps += self._next_hop(seen)
-        changed = (before.source, before.target) != (packet.source, packet.target)
-        if not changed:
-            return [*steps, self._step("route-forward", seen, "route-forward", words)]
-        text = say("route-forward", **words)
+    def _forwarded(self, seen: Sighting, before: Packet) -> list[Step]:
+        netns, packet = seen.place[0], seen.packet
+        steps = [*self.way(netns, packet.target, seen.at), *self._next_hop(seen)]
+        if (before.source, before.target) == (packet.source, packet.target):
+            return [*steps, self._step(seen, "route-forward")]
         found = self._tables.way(netns, packet.target)
         evidence = (found[1],) if found else ()
-        steps.append(self._bare("route-forward", seen, host, text, evidence, inferred=not found))
-        words = words | {
-            "before": f"{before.source} → {before.target}",
-            "after": f"{packet.source} → {packet.target}",
-        }
-        return [*steps, self._step("nat", seen, "nat", words)]
+        was, now = f"{before.source} → {before.target}", f"{packet.source} → {packet.target}"
+        return [
+            *steps,
+            self._step(seen, "route-forward", evidence=evidence),
+            self._step(seen, "nat", before=was, after=now),
+        ]
 
     # What it does with what it gets
 
     def _delivered(self, seen: Sighting, moves: tuple[Move, ...]) -> list[Step]:
         packet, netns = seen.packet, seen.place[0]
-        words = self._words(seen)
         if seen.frame.packet_type == "otherhost":
-            return [self._step("ignore", seen, "ignore.mac", words, moves=moves)]
-        if packet.asks:
-            if packet.target not in self._where.addresses(netns):
-                key = "ignore.arp" if packet.protocol == "ARP" else "ignore.solicitation"
-                return [self._step("ignore", seen, key, words, moves=moves)]
-            key = "receive.broadcast" if packet.is_broadcast else "receive"
-        elif self._where.peer(seen.place) == seen.place:
+            return [self._step(seen, "ignore.mac", moves=moves)]
+        if packet.asks and packet.target not in self._where.addresses(netns):
+            key = "ignore.arp" if packet.protocol == "ARP" else "ignore.solicitation"
+            return [self._step(seen, key, moves=moves)]
+        key = "receive"
+        if self._where.peer(seen.place) == seen.place and not packet.asks:
             key = "receive.self"
-        else:
-            key = "receive.all" if packet.is_broadcast else "receive"
-        step = self._step("receive", seen, key, words, moves=moves)
-        return [step, *self._taken(seen)]
+        elif packet.is_broadcast:
+            key = "receive.broadcast" if packet.asks else "receive.all"
+        return [self._step(seen, key, moves=moves), *self._taken(seen)]
 
     def _taken(self, seen: Sighting) -> list[Step]:
         """What a stack makes of what it has received, beside answering or forwarding it."""
@@ -215,19 +197,19 @@ class Stack(Maker):
                 return []
             if self._is_asking(netns, packet.target, seen.at):
                 return []  # it waits
-            host = self._where.title(netns)
-            text = say("drop.stack", host=host, target=packet.target)
-            return [self._bare("drop", seen, host, text, (), inferred=True)]
+            return [self._step(seen, "drop.stack", evidence=())]
         number = self._noted(seen)
         if number is None:
             return []
-        host = self._where.title(netns)
-        key = "neighbour-learn.reply" if packet.answers else "neighbour-learn.request"
-        interface = self._where.name(seen.place)
-        words = {"address": packet.source, "mac": packet.sender_mac, "interface": interface}
-        text = say(key, host=host, **words)
-        rows = (Row("neighbour", host, packet.source, written=True),)
-        return [self._bare("neighbour-learn", seen, host, text, (number,), rows)]
+        learned = self._step(
+            seen,
+            "neighbour-learn.reply" if packet.answers else "neighbour-learn.request",
+            evidence=(number,),
+            row=Row("neighbour", self._where.title(netns), packet.source, written=True),
+            address=packet.source,
+            mac=packet.sender_mac,
+        )
+        return [learned]
 
     def _noted(self, seen: Sighting) -> int | None:
         """Takes the change by which a stack notes who has sent this, if it does."""
@@ -240,22 +222,20 @@ class Stack(Maker):
 
     def _is_asking(self, netns: str, target: str, since: int) -> bool:
         """Whether a stack asks, after that time, for the MAC address of the way to an address."""
-        found = self._tables.way(netns, target)
-        hop = (found[0].gateway if found else None) or target
-        return self._questions.get((netns, hop), 0) >= since
+        return self._questions.get((netns, self._hop(netns, target)), 0) >= since
 
     def change(self, number: int, event: ev.NeighbourSet) -> Step:
         """A neighbour row that changed by itself: it aged, or nobody answered."""
         host = self._where.title(event.netns)
-        kind = "neighbour-change"
-        key = f"{kind}.failed" if event.state == "FAILED" else kind
-        if event.state == "INCOMPLETE":
-            asked = (event.netns, event.address) in self._asked
-            kind, key = (
-                (kind, f"{kind}.waits") if asked else ("neighbour-miss", "neighbour-miss.unseen")
-            )
+        key = "neighbour-change"
+        if event.state == "FAILED":
+            key = "neighbour-change.failed"
+        elif event.state == "INCOMPLETE" and (event.netns, event.address) in self._asked:
+            key = "neighbour-change.waits"
+        elif event.state == "INCOMPLETE":
+            key = "neighbour-miss.unseen"
         return Step(
-            kind=kind,
+            kind=key.partition(".")[0],
             host=host,
             interface=self._where.name((event.netns, event.index)),
             text=say(key, host=host, address=event.address, state=event.state),

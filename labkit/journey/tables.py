@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from labkit.journey.values import Place
@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from labkit.recording import Recording
 
 Numbered = tuple[int, ev.Event]
+CHANGES = (ev.FdbSet, ev.FdbRemoved, ev.NeighbourSet, ev.NeighbourRemoved)
+"""What frames do to the tables of bridges and hosts."""
+LAG = 50_000_000
+"""Nanoseconds by which the kernel's word of a change comes after it, if the machine is not busy."""
 LATE = 1_000_000_000
 """Nanoseconds by which the kernel's word of a change may come after the frame, at most."""
 
 
 class Tables:
-    """Bridges' and hosts' rows, moved on by the events of a journey's time.
+    """Bridges' and hosts' rows: a state, moved on by the events of a journey's time.
 
     The kernel's events come a moment after the frames that made them. So a change is taken
     when the step that it belongs to is told (`learned`, `noted`), not when it was read.
@@ -27,34 +31,39 @@ class Tables:
 
     def __init__(self, recording: Recording, before: State, window: Sequence[Numbered]) -> None:
         self._recording = recording
-        self._fdb: dict[tuple[Place, str], tuple[ev.FdbSet, int | None]] = {}
-        self._neighbours: dict[tuple[str, str], tuple[ev.NeighbourSet, int | None]] = {}
-        self._routes = {netns: dict(space.routes) for netns, space in before.namespaces.items()}
-        for netns, space in before.namespaces.items():
-            for row in space.fdb.values():
-                self._fdb[(netns, row.bridge), row.mac] = row, None
-            for entry in space.neighbours.values():
-                self._neighbours[netns, entry.address] = entry, None
-        kinds = (
-            ev.FdbSet, ev.FdbRemoved, ev.NeighbourSet, ev.NeighbourRemoved, ev.RouteSet,
-            ev.RouteRemoved,
-        )  # fmt: skip
+        self._state = before.copy()
+        kinds = (*CHANGES, ev.RouteSet, ev.RouteRemoved)
         self._coming = [one for one in window if isinstance(one[1], kinds)]
         self._lookups = [
             (number, event) for number, event in window if isinstance(event, ev.RouteLookup)
         ]
-        self.used: set[int] = set()
+        self._used: set[int] = set()
 
-    def number(self, event: ev.Event, known: int | None) -> int | None:
-        """The number of an event that was there before the journey."""
-        return known if known is not None else self._recording.number_of(event)
+    def _claim(self, kind: type[ev.Event], at: int, /, **fields: object) -> int | None:
+        """Takes the change with those fields that was told soon after a time: its number."""
+        for number, event in self._coming:
+            if (
+                isinstance(event, kind)
+                and number not in self._used
+                and at <= event.at < at + LATE
+                and all(getattr(event, name) == value for name, value in fields.items())
+            ):
+                self._used.add(number)
+                self._state.apply(event)
+                return number
+        return None
+
+    def number(self, row: ev.Event) -> int | None:
+        """The number of the event that a row came by; None where the log has forgotten it."""
+        return self._recording.number_of(row)
 
     # Bridges
 
-    def fdb(self, bridge: Place, mac: str) -> tuple[ev.FdbSet, int | None] | None:
-        """A bridge's row for a MAC, and its event's number."""
-        found = self._fdb.get((bridge, mac))
-        return None if found is None else (found[0], self.number(*found))
+    def fdb(self, bridge: Place, mac: str) -> ev.FdbSet | None:
+        """A bridge's row for a MAC."""
+        netns, index = bridge
+        rows = self._state.space(netns).fdb.values()
+        return next((row for row in rows if (row.mac, row.bridge) == (mac, index)), None)
 
     def learned(
         self, bridge: Place, port: int, mac: str, at: int
@@ -63,96 +72,51 @@ class Tables:
 
         None where it had noted that already, or notes nothing.
         """
-        held = self._fdb.get((bridge, mac))
-        if held is not None and (held[0].port == port or held[0].kind != "learned"):
+        held = self.fdb(bridge, mac)
+        if held is not None and (held.port == port or held.kind != "learned"):
             return None
-        for number, event in self._coming:
-            if (
-                isinstance(event, ev.FdbSet)
-                and number not in self.used
-                and (event.netns, event.bridge, event.port, event.mac) == (*bridge, port, mac)
-                and event.kind == "learned"
-                and at <= event.at < at + LATE
-            ):
-                self.used.add(number)
-                self._fdb[bridge, mac] = event, number
-                return number, held[0] if held else None
-        return None
+        netns, index = bridge
+        number = self._claim(
+            ev.FdbSet, at, netns=netns, bridge=index, port=port, mac=mac, kind="learned"
+        )
+        return None if number is None else (number, held)
 
     # Hosts
 
-    def neighbour(self, netns: str, address: str) -> tuple[ev.NeighbourSet, int | None] | None:
-        """A host's row for an address, and its event's number."""
-        found = self._neighbours.get((netns, address))
-        return None if found is None else (found[0], self.number(*found))
+    def neighbour(self, netns: str, address: str) -> ev.NeighbourSet | None:
+        """A host's row for an address."""
+        rows = self._state.space(netns).neighbours.values()
+        return next((row for row in rows if row.address == address), None)
 
     def noted(self, netns: str, address: str, mac: str, at: int) -> int | None:
         """Takes the event by which a host noted an address, and gives its number, if it did."""
-        for number, event in self._coming:
-            if (
-                isinstance(event, ev.NeighbourSet)
-                and number not in self.used
-                and (event.netns, event.address, event.mac) == (netns, address, mac)
-                and at <= event.at < at + LATE
-            ):
-                self.used.add(number)
-                self._neighbours[netns, address] = event, number
-                return number
-        return None
+        return self._claim(ev.NeighbourSet, at, netns=netns, address=address, mac=mac)
 
     def incomplete(self, netns: str, address: str, at: int) -> int | None:
         """Takes the event that tells of a question still unanswered, and gives its number."""
-        for number, event in self._coming:
-            if (
-                isinstance(event, ev.NeighbourSet)
-                and number not in self.used
-                and (event.netns, event.address) == (netns, address)
-                and event.state == "INCOMPLETE"
-                and at <= event.at < at + LATE
-            ):
-                self.used.add(number)
-                self._neighbours[netns, address] = event, number
-                return number
-        return None
+        return self._claim(ev.NeighbourSet, at, netns=netns, address=address, state="INCOMPLETE")
 
     def pass_until(self, at: int) -> list[tuple[int, ev.NeighbourSet]]:
         """Takes the changes that no step has claimed until then; gives the neighbours' ones.
 
         The kernel's word comes after the frame: what was read before a frame is not its doing.
         """
-        taken = []
-        rest = []
-        for number, event in self._coming:
-            if number in self.used:
-                continue
-            if event.at >= at:
-                rest.append((number, event))
-                continue
-            match event:
-                case ev.FdbRemoved():
-                    self._fdb.pop(((event.netns, event.bridge), event.mac), None)
-                case ev.NeighbourRemoved():
-                    self._neighbours.pop((event.netns, event.address), None)
-                case ev.NeighbourSet():
-                    self._neighbours[event.netns, event.address] = event, number
-                    taken.append((number, event))
-                case ev.FdbSet():
-                    self._fdb[(event.netns, event.bridge), event.mac] = event, number
-                case ev.RouteSet() | ev.RouteRemoved():
-                    key = (event.destination, event.gateway, event.index, event.metric)
-                    rows = self._routes.setdefault(event.netns, {})
-                    if isinstance(event, ev.RouteSet):
-                        rows[key] = event
-                    else:
-                        rows.pop(key, None)
-        self._coming = rest
-        return taken
+        coming = [one for one in self._coming if one[0] not in self._used]
+        passed = [one for one in coming if one[1].at < at]
+        self._coming = [one for one in coming if one[1].at >= at]
+        for _, event in passed:
+            self._state.apply(event)
+        return [(number, event) for number, event in passed if isinstance(event, ev.NeighbourSet)]
 
     # Ways
 
-    def gateways(self) -> list[tuple[tuple[str, str], str | None]]:
-        """The ways that the kernel was asked for: namespace and target, and the gateway."""
-        return [((event.netns, event.destination), event.gateway) for _, event in self._lookups]
+    def targets_through(self, netns: str, gateway: str) -> list[str]:
+        """The addresses to which the kernel was asked for the way, and named that gateway."""
+        return [
+            event.destination
+            for _, event in self._lookups
+            if (event.netns, event.gateway) == (netns, gateway)
+        ]
 
     def way(self, netns: str, target: str) -> tuple[ev.RouteLookup, int | None, bool] | None:
         """The way to an address: as the kernel told it, or else as its table says.
@@ -162,23 +126,27 @@ class Tables:
         for number, event in self._lookups:
             if (event.netns, event.destination) == (netns, target):
                 return event, number, True
-        address = ipaddress.ip_address(target)
-        best: tuple[int, int, ev.RouteSet] | None = None
-        for row in self._routes.get(netns, {}).values():
-            network = ipaddress.ip_network(
-                ("::/0" if address.version == 6 else "0.0.0.0/0")
-                if row.destination == "default"
-                else row.destination
-            )
-            if address.version == network.version and address in network:
-                rank = (network.prefixlen, -row.metric, row)
-                if best is None or rank[:2] > best[:2]:
-                    best = rank
-        if best is None:
+        row = matching(self._state.space(netns).routes.values(), target)
+        if row is None:
             return None
-        row = best[2]
         found = ev.RouteLookup(
             at=row.at, netns=netns, destination=target, matched=row.destination,
             gateway=row.gateway, index=row.index,
         )  # fmt: skip
         return found, self._recording.number_of(row), False
+
+
+def matching(routes: Iterable[ev.RouteSet], target: str) -> ev.RouteSet | None:
+    """The row of a routing table for an address: of the longest prefix, of the least metric."""
+    address = ipaddress.ip_address(target)
+    everything = "::/0" if address.version == 6 else "0.0.0.0/0"
+
+    def network(row: ev.RouteSet) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+        given = row.destination
+        return ipaddress.ip_network(everything if given == "default" else given)
+
+    return max(
+        (row for row in routes if address in network(row)),
+        key=lambda row: (network(row).prefixlen, -row.metric),
+        default=None,
+    )

@@ -6,7 +6,6 @@ import msgspec
 
 from labkit.journey.maker import ago
 from labkit.journey.packets import BROADCAST
-from labkit.journey.sentences import say
 from labkit.journey.stack import Stack
 from labkit.journey.values import Move, Place, Row, Step
 from labkit.journey.weave import Sighting
@@ -23,20 +22,36 @@ class Teller(Stack):
         """The steps of a frame that a stack has sent, or that came from out of sight."""
         if root.frame.is_outgoing:
             return [*self._sent(root), *self._onward(root)]
-        return self._arrival(root, None, 0)
+        return self._arrival(root, 0)
 
-    def claims(self, root: Sighting) -> list[int]:
+    def noise(self, root: Sighting) -> Step:
+        """Everything that came of a frame of the background, as one step."""
+        packet = root.packet
+        key = f"noise.{packet.protocol}"
+        if packet.resolves and root.is_background and not packet.is_broadcast:
+            key = "noise.arp-probe" if packet.asks else "noise.arp-reply"
+        bridge = self._where.bridge(root.place)
+        return self._step(
+            root,
+            key,
+            evidence=sorted([*(s.number for s in root.tree()), *self._claims(root)]),
+            host=self._where.name(bridge) if bridge else self._where.title(root.place[0]),
+            target=packet.target or packet.target_mac,
+            operation=packet.operation or packet.summary,
+        )
+
+    def _claims(self, root: Sighting) -> list[int]:
         """The table changes that a frame of the background made, so that no other is said to."""
         found: list[int | None] = []
         for seen in root.tree():
             bridge = self._where.bridge(seen.place)
-            packet, mac = seen.packet, seen.packet.source_mac
             if seen.frame.is_outgoing:
                 continue
             if bridge is not None:
+                mac = seen.packet.source_mac
                 learned = self._tables.learned(bridge, seen.place[1], mac, seen.at)
                 found.append(learned[0] if learned else None)
-            elif packet.resolves:
+            else:
                 found.append(self._noted(seen))
         return [number for number in found if number is not None]
 
@@ -46,25 +61,23 @@ class Teller(Stack):
         """What became of a frame that an interface has sent."""
         if self._where.is_bridge(seen.place):
             return self._decision(seen, seen.place, depth)
+        moves = (self._move(seen),)
         if seen.copies:
-            return self._arrival(seen.copies[0], self._move(seen), depth)
+            return self._arrival(seen.copies[0], depth, moves)
         if self._where.peer(seen.place) is None:
             return []
-        words = self._words(seen)
-        text = say("drop.cable", **words)
-        host = self._where.title(seen.place[0])
-        moves = (self._move(seen),)
-        return [self._bare("drop", seen, host, text, (), inferred=True, moves=moves)]
+        return [self._step(seen, "drop.cable", evidence=(), moves=moves)]
 
-    def _arrival(self, seen: Sighting, move: Move | None, depth: int) -> list[Step]:
-        moves = (move,) if move else ()
+    def _arrival(self, seen: Sighting, depth: int, moves: tuple[Move, ...] = ()) -> list[Step]:
         bridge = self._where.bridge(seen.place)
         if bridge is None:
             return self._delivered(seen, moves)
-        words = self._words(seen) | {"host": self._where.name(bridge)}
-        steps = [self._step("enter-port", seen, "enter-port", words, moves=moves)]
-        steps += self._learn(seen, bridge)
-        return steps + self._decision(seen, bridge, depth)
+        host = self._where.name(bridge)
+        return [
+            self._step(seen, "enter-port", moves=moves, host=host),
+            *self._learn(seen, bridge),
+            *self._decision(seen, bridge, depth),
+        ]
 
     def _learn(self, seen: Sighting, bridge: Place) -> list[Step]:
         mac = seen.packet.source_mac
@@ -73,106 +86,92 @@ class Teller(Stack):
             return []
         number, before = learned
         host = self._where.name(bridge)
-        words: dict[str, object] = {
-            "host": host,
-            "mac": mac,
-            "owner": self._owner(mac),
-            "interface": self._where.name(seen.place),
-        }
-        key = "learn"
+        key, left = "learn", ""
         if before is not None:
-            key = "learn.moved"
-            words["before"] = self._where.name((bridge[0], before.port))
-        rows = (Row("fdb", host, mac, written=True),)
-        text = say(key, **words)
-        return [self._bare("learn", seen, host, text, (number,), rows)]
+            key, left = "learn.moved", self._where.name((bridge[0], before.port))
+        step = self._step(
+            seen,
+            key,
+            evidence=(number,),
+            row=Row("fdb", host, mac, written=True),
+            host=host,
+            mac=mac,
+            owner=self._owner(mac),
+            before=left,
+        )
+        return [step]
+
+    def _copies(self, seen: Sighting) -> tuple[list[Sighting], list[Sighting]]:
+        """What a bridge made of a frame: for its own stack, and out of its ports."""
+        up = [s for s in seen.copies if self._where.is_bridge(s.place)]
+        return up, [s for s in seen.copies if s not in up]
 
     def _decision(self, seen: Sighting, bridge: Place, depth: int) -> list[Step]:
         """What a bridge did with a frame: a flood, one port, its own stack, or nothing."""
-        up = [s for s in seen.copies if self._where.is_bridge(s.place)]
-        out = [s for s in seen.copies if not self._where.is_bridge(s.place)]
+        up, out = self._copies(seen)
         host, mac = self._where.name(bridge), seen.packet.target_mac
-        words = self._words(seen) | {"host": host, "mac": mac, "owner": self._owner(mac)}
         if depth >= DEEP and out:
             rest = [s.number for one in seen.copies for s in one.tree()]
-            text = say("loop", count=len(rest))
-            return [self._bare("loop", seen, host, text, rest)]
+            return [self._step(seen, "loop", evidence=rest, host=host, count=len(rest))]
         held = self._tables.fdb(bridge, mac)
         if seen.packet.is_broadcast:
             key = "flood.broadcast" if mac == BROADCAST else "flood.multicast"
-            return [self._flood(seen, host, key, words, out, up, depth)]
+            return [self._flood(seen, host, key, depth)]
+        if up and not out:
+            own = self._step(up[0], "to-bridge-stack.own", host=host)
+            return [own, *self._taken(up[0])]
         if not out:
-            if up:
-                key = "to-bridge-stack.own"
-                return [self._step("to-bridge-stack", up[0], key, words), *self._taken(up[0])]
-            key = "drop.bridge"
-            rows: tuple[Row, ...] = ()
-            evidence: tuple[int | None, ...] = ()
-            if held is not None and held[0].port == seen.place[1]:
-                key = "drop.same-port"
-                rows = (Row("fdb", host, mac),)
-                evidence = (held[1],)
-            text = say(key, **words)
-            return [self._bare("drop", seen, host, text, evidence, rows, inferred=True)]
-        learned = held is not None and any(s.place[1] == held[0].port for s in out)
+            return [self._kept(seen, host, held)]
+        learned = held is not None and any(s.place[1] == held.port for s in out)
         if held is None or not learned or len(out) > 1:
-            return [self._flood(seen, host, "flood.unknown", words, out, up, depth)]
-        return self._forward(seen, host, words, out[0], held, depth)
+            return [self._flood(seen, host, "flood.unknown", depth)]
+        return self._forward(seen, host, out[0], held, depth)
+
+    def _kept(self, seen: Sighting, host: str, held: ev.FdbSet | None) -> Step:
+        """A bridge sent a frame nowhere, maybe back to where it came from."""
+        if held is None or held.port != seen.place[1]:
+            return self._step(seen, "drop.bridge", evidence=(), host=host)
+        key, row = "drop.same-port", Row("fdb", host, held.mac)
+        evidence = (self._tables.number(held),)
+        return self._step(seen, key, evidence=evidence, row=row, inferred=True, host=host)
 
     def _forward(
-        self,
-        seen: Sighting,
-        host: str,
-        words: dict[str, object],
-        out: Sighting,
-        held: tuple[ev.FdbSet, int | None],
-        depth: int,
+        self, seen: Sighting, host: str, out: Sighting, row: ev.FdbSet, depth: int
     ) -> list[Step]:
-        row, number = held
         since = ""
         if row.updated is not None and row.kind == "learned":
             since = f": a frame from it came in there {ago(seen.at - row.updated)}"
-        words = words | {"interface": self._where.name(out.place), "since": since}
-        text = say("forward", **words)
-        rows = (Row("fdb", host, row.mac),)
-        move = self._move(out)
-        evidence = (out.number, number)
-        step = self._bare("forward", out, host, text, evidence, rows, moves=(move,))
+        step = self._step(
+            out,
+            "forward",
+            evidence=(out.number, self._tables.number(row)),
+            row=Row("fdb", host, row.mac),
+            moves=(self._move(out),),
+            host=host,
+            since=since,
+        )
         return [step, *self._far(out, depth)]
 
-    def _flood(
-        self,
-        seen: Sighting,
-        host: str,
-        key: str,
-        words: dict[str, object],
-        out: list[Sighting],
-        up: list[Sighting],
-        depth: int,
-    ) -> Step:
+    def _flood(self, seen: Sighting, host: str, key: str, depth: int) -> Step:
+        up, out = self._copies(seen)
         names = ", ".join(self._where.name(s.place) for s in out)
         branches = [step for s in out for step in self._far(s, depth)]
         for s in up:
-            branches.append(self._step("to-bridge-stack", s, "to-bridge-stack.copy", words))
+            branches.append(self._step(s, "to-bridge-stack.copy", host=host))
             branches += self._taken(s)
-        if not out:
-            key = "flood.nobody"
-        evidence = [s.number for s in out]
-        step = self._bare(
-            "flood",
+        step = self._step(
             seen,
-            host,
-            say(key, **words, ports=names),
-            evidence,
+            key if out else "flood.nobody",
+            evidence=[s.number for s in out],
             moves=tuple(self._move(s) for s in out),
-            inferred=not out,
+            host=host,
+            ports=names,
         )
         return msgspec.structs.replace(step, branches=tuple(branches))
 
     def _far(self, out: Sighting, depth: int) -> list[Step]:
         """What happened at the far end of the cable that a port has sent a frame into."""
         if out.copies:
-            return self._arrival(out.copies[0], None, depth + 1)
-        words = self._words(out)
+            return self._arrival(out.copies[0], depth + 1)
         host = self._where.name(self._where.bridge(out.place) or out.place)
-        return [self._bare("drop", out, host, say("drop.cable", **words), (), inferred=True)]
+        return [self._step(out, "drop.cable", evidence=(), host=host)]

@@ -11,7 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from labkit.journey.packets import Packet, decode
+from labkit.journey.packets import decode
 from labkit.journey.values import Place
 from labkit.model import events as ev
 from labkit.model.operations import MACHINE
@@ -19,7 +19,14 @@ from labkit.model.state import State
 
 CROWD = 64
 """Sightings of one instant whose order is looked into: beyond, they stay as they were read."""
+JITTER = 1_000_000
+"""Nanoseconds by which the clocks of two processors, or the clock itself, may be off."""
+ETHERNET = 14
+"""Bytes of the Ethernet header, which the MTU does not count."""
 NO_LINK = ev.LinkSet(at=0, netns="", index=0, name="?")
+
+
+BACKGROUND = {"STP", "ICMPv6", "IGMP"}
 
 
 class Topology:
@@ -34,12 +41,19 @@ class Topology:
             for host in reversed(state.hosts.values())
         }
         self._titles[MACHINE] = MACHINE
-        self._addresses: dict[str, dict[str, int]] = {}
+        self._macs: dict[str, str] = {}
+        for state in (before, after):
+            for netns, space in state.namespaces.items():
+                for link in space.links.values():
+                    if link.name != "lo":
+                        owner = link.name if link.kind == "bridge" else self.title(netns)
+                        self._macs.setdefault(link.mac, owner)
+        self._addresses: dict[str, set[str]] = {}
 
     def link(self, place: Place) -> ev.LinkSet:
         """The interface; one named "?" for an interface that nobody has heard of."""
         link = self.before.link(*place)
-        if link is None or link.peer_netns is None:
+        if link is None or link.peer is None:
             link = self.after.link(*place) or link
         return link or NO_LINK
 
@@ -53,12 +67,11 @@ class Topology:
 
     def bridge(self, place: Place) -> Place | None:
         """The bridge that an interface is a port of, or None."""
-        link = self.before.link(*place)
-        master = link.master if link else None
-        if master is None:
-            link = self.after.link(*place)
-            master = link.master if link else None
-        return None if master is None else (place[0], master)
+        for state in (self.before, self.after):
+            link = state.link(*place)
+            if link is not None and link.master is not None:
+                return place[0], link.master
+        return None
 
     def is_bridge(self, place: Place) -> bool:
         """Whether it is a bridge's own interface."""
@@ -67,21 +80,16 @@ class Topology:
     def peer(self, place: Place) -> Place | None:
         """The other end of its cable, or None; a loopback is its own."""
         link = self.link(place)
-        if link.name == "lo":
-            return place
-        if link.peer_netns is None or link.peer_index is None:
-            return None
-        return link.peer_netns, link.peer_index
+        return place if link.name == "lo" else link.peer
 
-    def addresses(self, netns: str) -> dict[str, int]:
-        """A namespace's own addresses, each with its interface."""
+    def addresses(self, netns: str) -> set[str]:
+        """A namespace's own addresses."""
         found = self._addresses.get(netns)
         if found is None:
             found = self._addresses[netns] = {
-                address.partition("/")[0]: index
+                address.partition("/")[0]
                 for state in (self.before, self.after)
-                if netns in state.namespaces
-                for index, many in state.namespaces[netns].addresses.items()
+                for many in state.space(netns).addresses.values()
                 for address in many
             }
         return found
@@ -95,21 +103,16 @@ class Topology:
 
     def whose(self, mac: str) -> str:
         """The name of the host or bridge that has a MAC, or an empty string."""
-        for state in (self.before, self.after):
-            for netns, space in state.namespaces.items():
-                for link in space.links.values():
-                    if link.mac == mac and link.name != "lo":
-                        return link.name if link.kind == "bridge" else self.title(netns)
-        return ""
+        return self._macs.get(mac, "")
 
 
 class Sighting:
     """One frame at one interface, with what it follows from and what follows from it."""
 
-    def __init__(self, number: int, frame: ev.Frame, packet: Packet) -> None:
+    def __init__(self, number: int, frame: ev.Frame) -> None:
         self.number = number
         self.frame = frame
-        self.packet = packet
+        self.packet = decode(frame.data)
         self.place: Place = (frame.netns, frame.index)
         self.cause: Sighting | None = None
         self.how = ""
@@ -121,7 +124,28 @@ class Sighting:
         """When, nanoseconds since the epoch."""
         return self.frame.at
 
-    def follows(self, cause: Sighting, how: str) -> None:
+    @property
+    def is_background(self) -> bool:
+        """Whether it is housekeeping that goes on whether or not anybody talks."""
+        packet = self.packet
+        if packet.resolves:
+            asked = self.cause.packet if self.cause is not None else packet
+            if asked.source == "::" or (asked.protocol != "ARP" and asked.answers):
+                return True  # IPv6 sees whether an address is free, and announces it (RFC 4862)
+            return asked.asks and not asked.is_broadcast
+        is_echo = packet.operation in ("echo-request", "echo-reply")
+        return packet.protocol in BACKGROUND and not is_echo
+
+    @property
+    def size(self) -> int:
+        """The packet's bytes, as an MTU counts them."""
+        return (self.frame.length or len(self.frame.data)) - ETHERNET
+
+    def follows(self, other: Sighting) -> bool:
+        """Whether it was not seen before another, as far as clocks can tell."""
+        return self.at >= other.at - JITTER
+
+    def comes_of(self, cause: Sighting, how: str) -> None:
         """Notes that this is a consequence of another: by "cable", "bridge", "router", "reply"."""
         self.cause, self.how = cause, how
         if how in ("cable", "bridge"):
@@ -140,7 +164,7 @@ class Sighting:
 
 def sightings(frames: Iterable[tuple[int, ev.Frame]], topology: Topology) -> list[Sighting]:
     """The frames in the order of the kernel's clock, joined."""
-    found = [Sighting(number, frame, decode(frame.data)) for number, frame in frames]
+    found = [Sighting(number, frame) for number, frame in frames]
     # A frame that a bridge hands to its own stack keeps the timestamp of its port.
     found.sort(key=lambda s: (s.at, topology.is_bridge(s.place), s.number))
     found = [
@@ -209,9 +233,7 @@ class _Weaver:
         peer = self._where.peer(place)
         bridge = self._where.bridge(place)
         if bridge is not None:
-            cause = self._through(seen, bridge)
-            if cause is not None:
-                seen.follows(cause, "bridge")
+            self._through(seen, bridge)
         if seen.cause is None:  # a stack may send out of a port, too
             self._from_stack(seen)
         if peer is not None:
@@ -223,23 +245,21 @@ class _Weaver:
         place, data = seen.place, seen.frame.data
         waiting = self._in_cable.get((place, data))
         if waiting:
-            seen.follows(waiting.popleft(), "cable")
+            seen.comes_of(waiting.popleft(), "cable")
         if self._where.is_bridge(place):
-            cause = self._through(seen, place)
-            if cause is not None:
-                seen.follows(cause, "bridge")
+            self._through(seen, place)
         bridge = self._where.bridge(place)
         if bridge is not None:
             self._in_bridge[bridge, data].append(seen)
         else:
             self._to_stack(seen)
 
-    def _through(self, seen: Sighting, bridge: Place) -> Sighting | None:
-        """The frame at a bridge of which this is a copy: the latest that has none there yet."""
+    def _through(self, seen: Sighting, bridge: Place) -> None:
+        """Joins a copy to the frame at a bridge: the latest that has none at this place yet."""
         for cause in reversed(self._in_bridge.get((bridge, seen.frame.data), ())):
             if cause.place != seen.place and all(c.place != seen.place for c in cause.copies):
-                return cause
-        return None
+                seen.comes_of(cause, "bridge")
+                return
 
     def _to_stack(self, seen: Sighting) -> None:
         """Remembers what a stack has received, for what it may send because of it."""
@@ -260,7 +280,7 @@ class _Weaver:
         netns, packet = seen.place[0], seen.packet
         passed = self._in_router.get((netns, packet.identity)) if packet.identity else None
         if passed is not None and passed.packet.ttl == (packet.ttl or 0) + 1:
-            seen.follows(passed, "router")
+            seen.comes_of(passed, "router")
             return
         key: tuple[object, ...] = ()
         if packet.answers:
@@ -271,4 +291,4 @@ class _Weaver:
             key = (netns, "error", packet.quoted.source, packet.quoted.target)
         cause = self._asked.get(key)
         if cause is not None:
-            seen.follows(cause, "reply")
+            seen.comes_of(cause, "reply")

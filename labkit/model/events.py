@@ -47,6 +47,13 @@ class LinkSet(_Event, frozen=True, kw_only=True, tag=True):
     isolated: bool = False
     altnames: tuple[str, ...] = ()
 
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """Where a veth's other end is: the namespace and its index there."""
+        if self.peer_netns is None or self.peer_index is None:
+            return None
+        return self.peer_netns, self.peer_index
+
     def __post_init__(self) -> None:
         if not self.name.isprintable():
             msgspec.structs.force_setattr(self, "name", visible(self.name))

@@ -252,12 +252,10 @@ class State:
         seen = set()
         for netns, space in self.namespaces.items():
             for index, link in space.links.items():
-                if link.peer_netns is None or link.peer_index is None:
-                    continue
-                ends = frozenset([(netns, index), (link.peer_netns, link.peer_index)])
-                if ends not in seen and self.link(link.peer_netns, link.peer_index):
+                ends = frozenset([(netns, index), link.peer])
+                if link.peer and ends not in seen and self.link(*link.peer):
                     seen.add(ends)
-                    yield Cable((netns, index), (link.peer_netns, link.peer_index))
+                    yield Cable((netns, index), link.peer)
 
     def link(self, netns: str, index: int) -> ev.LinkSet | None:
         """An interface by where it is, or None."""
@@ -273,10 +271,17 @@ class State:
 
     def peer(self, link: ev.LinkSet) -> str | None:
         """``"host:interface"`` of a veth's other end, or None."""
-        if link.peer_netns is None or link.peer_index is None:
-            return None
-        other = self.link(link.peer_netns, link.peer_index)
+        other = self.link(*link.peer) if link.peer else None
         return f"{link.peer_netns}:{other.name}" if other else None
+
+    def owners(self, address: str) -> list[tuple[str, int]]:
+        """The interfaces that have an address, in the order in which they were made."""
+        return [
+            (netns, index)
+            for netns, space in self.namespaces.items()
+            for index, held in space.addresses.items()
+            if any(a.partition("/")[0] == address for a in held)
+        ]
 
     def interfaces(self, netns: str) -> Table[Interface]:
         """The namespace's interfaces, in the kernel's order."""

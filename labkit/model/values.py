@@ -127,15 +127,20 @@ class Table(tuple[T, ...], Generic[T]):
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in self._cells()
-        )
-        if not self:
-            body = f'<tr><td colspan="{len(self.columns)}"><em>empty</em></td></tr>'
-        caption = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        empty = f'<tr><td colspan="{len(self.columns)}"><em>empty</em></td></tr>'
+        return html_table(self.title, self.columns, self._cells(), empty=empty)
+
+
+def html_table(
+    title: str, columns: Iterable[str], rows: Iterable[Iterable[str]], *, empty: str = ""
+) -> str:
+    """A table of text in HTML; `empty` is the body where there is no row."""
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    caption = f"<caption>{html.escape(title)}</caption>" if title else ""
+    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body or empty}</tbody></table>"
 
 
 def as_text(value: Any) -> str:

@@ -88,10 +88,8 @@ class _Columns:
         owner, name = one
         netns = owner if owner in self.state.hosts else MACHINE
         link = self.state.space(netns).link_named(name)
-        if link is None or link.peer_netns is None or link.peer_index is None:
-            return False
-        far = (link.peer_netns, link.peer_index)
-        return (self._owner(far), self._name(far)) in acting
+        far = link.peer if link else None
+        return far is not None and (self._owner(far), self._name(far)) in acting
 
     def looks_on(self, step: Step) -> bool:
         """Whether a step is not drawn: it is of one of those that share a line."""

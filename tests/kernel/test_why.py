@@ -121,7 +121,7 @@ def found_by(ping: faults.Ping, lab: Lab, *, answered: bool | None = False) -> F
     output = ping.source.run(ping.command)
     assert answered in (None, bool(output)), output
     evidence.after()
-    case = Case.of(
+    case = Case(
         lab.recording,
         evidence.first,
         len(lab.recording) - 1,
@@ -244,7 +244,7 @@ def test_a_recording_that_was_loaded_explains_the_same(lab: Lab, tmp_path):
     first = len(lab.recording)
     result = ping.source.ping(ping.target)
     loaded = Recording.load(lab.recording.save(tmp_path / "failed.labkit"))
-    case = Case.of(
+    case = Case(
         loaded,
         first,
         len(loaded) - 1,

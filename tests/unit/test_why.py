@@ -99,7 +99,7 @@ class Wire:
         return [self.frame(*place, packet) for place in places[:hops]]
 
     def explain(self, **fields):
-        case = Case.of(
+        case = Case(
             self.recording,
             self.first,
             len(self.recording) - 1,
@@ -183,6 +183,16 @@ def test_a_port_that_comes_up_a_moment_too_late():
     finding = wire.explain()
     assert finding.verdict == "port-blocked"
     assert wire.ports["b"] in finding.evidence
+
+
+def test_a_frame_that_is_told_late_does_not_turn_the_tables_back(wire: Wire):
+    """The last event before the ping may be a frame that is older than changes told before it."""
+    wire.port("b", is_up=False, has_carrier=False, port_state="disabled")
+    wire.recording.append(ev.Frame(at=1, netns="c", index=ETH0, packet_type="host", data=bytes(14)))
+    wire.first = len(wire.recording)
+    wire.put(ev.ProcessStarted, netns="a", job=2, host="a", command="ping")
+    wire.crossing(echo(), "a", "b", hops=2)
+    assert wire.explain().verdict == "cable-unplugged"
 
 
 def test_an_answer_that_nobody_took(wire: Wire):

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from labkit.journey.values import Finding
 from labkit.journey.why import stack
-from labkit.journey.why.case import Case, Sighting
+from labkit.journey.why.case import Case
 from labkit.journey.why.disorder import duplicate_address, flapping
 from labkit.journey.why.evidence import Evidence
 from labkit.journey.why.follow import answers, follow, matches_reply, matches_request, requests_of
 from labkit.journey.why.refusals import icmp_error, refused_by_target
 from labkit.journey.why.trail import Trail
 
-__all__ = ["Case", "Evidence", "Sighting", "explain"]
+__all__ = ["Case", "Evidence", "explain"]
 
 
 def explain(case: Case) -> Finding | None:
@@ -48,21 +48,21 @@ def _failure(trail: Trail) -> Finding:
     reported = icmp_error(trail, request)
     if reported:
         return reported
-    arrived = follow(trail, matches_request(request), case.source, case.target, request)
+    arrived = follow(trail, matches_request(request), case.target, request)
     if isinstance(arrived, Finding):
         return arrived
     target = arrived.frame.netns
     match = matches_reply(request)
-    sent = [s for s in case.seen(match, netns=target, leaving=True) if s.follows(arrived)]
+    sent = case.seen(match, netns=target, leaving=True, after=arrived)
     if not sent:
         translated = trail.translated(target)
         if translated and not case.holds(target, translated):
-            return stack.not_forwarded(trail, target, translated, arrived)
+            return stack.not_forwarded(trail, translated, arrived)
         return stack.not_answered(trail, arrived)
     trail.back = True
-    back = follow(trail, match, target, arrived.packet.source, sent[0])
+    back = follow(trail, match, arrived.packet.source, sent[0])
     if isinstance(back, Finding):
         return back
     if back.frame.netns != case.source:  # a router that should have translated it back
-        return stack.not_forwarded(trail, back.frame.netns, request.packet.source, back)
+        return stack.not_forwarded(trail, request.packet.source, back)
     return stack.not_taken(trail, back, request)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from labkit.journey.values import Finding, Place
+from labkit.journey.weave import Sighting
 from labkit.journey.why import link
-from labkit.journey.why.case import Sighting
-from labkit.journey.why.findings import host_name
+from labkit.journey.why.findings import THINGS, host_name
 from labkit.journey.why.routes import note_route, reverse_path
 from labkit.journey.why.trail import Trail, is_at, who_has
 from labkit.model.operations import MACHINE
@@ -37,7 +37,7 @@ def neighbour(trail: Trail, netns: str, address: str) -> Finding | None:
     if asked:
         trail.good("asked", netns, next=following)
     words = {"next": following, "target": address, "interface": case.interface(place)}
-    owners = [place for place in case.owners(following) if place[0] != netns]
+    owners = [place for place in case.before.owners(following) if place[0] != netns]
     if not owners:
         verdict = "nobody-has-address"
         if following != address:
@@ -59,10 +59,8 @@ def neighbour(trail: Trail, netns: str, address: str) -> Finding | None:
     arrived = link.carried(trail, match, question, way, "neighbour")
     if isinstance(arrived, Finding):
         return arrived
-    trail.good("reached", owner, what="question", interface=case.interface(arrived.place))
-    answers = [
-        s for s in case.seen(is_at(following), netns=owner, leaving=True) if s.follows(question)
-    ]
+    trail.good("reached", owner, what=THINGS["question"], interface=case.interface(arrived.place))
+    answers = case.seen(is_at(following), netns=owner, leaving=True, after=question)
     if not answers:
         return _unanswered(trail, owner, arrived, following)
     trail.good("answered", owner, owner=host_name(owner), next=following)
@@ -80,13 +78,12 @@ def other_segment(
     """No cable and no bridge leads to the one that has the address."""
     case = trail.case
     netns = place[0]
+    addresses = case.before.space(MACHINE).addresses
     loose = None
     for end in (owner, place):
         link = case.link(end)
-        peer = None
-        if link and link.peer_netns == MACHINE and link.peer_index is not None:
-            peer = case.link((MACHINE, link.peer_index))
-        if peer and peer.master is None and not case.space(MACHINE).addresses.get(peer.index):
+        peer = case.far_end(link) if link and link.peer_netns == MACHINE else None
+        if peer and peer.master is None and not addresses.get(peer.index):
             loose = loose or peer
     kinds = {
         link.kind for space in case.before.namespaces.values() for link in space.links.values()
@@ -122,7 +119,7 @@ def _unanswered(trail: Trail, owner: str, question: Sighting, address: str) -> F
             "arp-ignored", "neighbour", owner, question, ignoring, value=ignoring.value, **words
         )
     # arp_process (net/ipv4/arp.c) looks for a way as for any packet that comes in.
-    filtered = reverse_path(trail, owner, question, question.packet.source, counted=False)
+    filtered = reverse_path(trail, question, counted=False)
     if filtered:
         return filtered
     return trail.found(

@@ -3,49 +3,24 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from labkit.journey import packets
 from labkit.journey.packets import Packet
-from labkit.journey.values import Place, Step
-from labkit.journey.why.log import Log
+from labkit.journey.tables import LAG, matching
+from labkit.journey.values import Place
+from labkit.journey.weave import Sighting
 from labkit.model import events as ev
-from labkit.model.state import Namespace, State
+from labkit.model.state import State
 from labkit.recording import Recording
 
 MOST = 4000
 """Frames that are looked at."""
-LAG = 50_000_000
-"""Nanoseconds by which the word of a change may come after the change."""
-JITTER = 1_000_000
-"""Nanoseconds by which the clocks of two processors, or the clock itself, may be off."""
 ARP = b"\x08\x06"
 
 Match = Callable[[Packet], bool]
-
-
-class Sighting(msgspec.Struct, frozen=True):
-    """A frame at an interface: its event's number, the event, and what it says."""
-
-    number: int
-    frame: ev.Frame
-    packet: Packet
-
-    @property
-    def place(self) -> Place:
-        """The interface that it was seen at."""
-        return self.frame.netns, self.frame.index
-
-    def follows(self, other: Sighting) -> bool:
-        """Whether it was not seen before another, as far as clocks can tell."""
-        return self.frame.at >= other.frame.at - JITTER
-
-    @property
-    def leaving(self) -> bool:
-        """Whether the interface sent it."""
-        return self.frame.is_outgoing
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -58,110 +33,55 @@ class Hop(msgspec.Struct, frozen=True):
 class Case:
     """A ping (or another exchange) from namespace `source` to address `target`.
 
-    `log` holds all events, of which those from number `first` to `last` are about it;
-    `before` and `after` are the states at its start and its end; `sightings` its frames in the
-    order of the kernel's clock. `named` is the namespace that was meant, where a host was
-    named; `output` what the program printed, `sent` how many requests it counted; `answered`
-    whether it had all its answers.
+    `events` are those of a recording from number `first` to `last`. `before` and `after` are
+    the states when the program started and at the end; `sightings` the frames in the order of
+    the kernel's clock: at most `MOST`, and if there are more, those that name one of the two.
+    `named` is the namespace that was meant, where a host was named; `output` what the program
+    printed, `sent` how many requests it counted; `answered` whether it had all its answers.
     """
 
     def __init__(
         self,
-        *,
-        log: Sequence[ev.Event],
-        first: int,
-        last: int,
-        source: str,
-        target: str,
-        before: State,
-        after: State,
-        sightings: Iterable[Sighting],
-        named: str | None = None,
-        output: str = "",
-        answered: bool = False,
-        sent: int = 0,
-        steps: Sequence[Step] = (),
-    ) -> None:
-        self.log = log
-        self.first = first
-        self.last = last
-        self.source = source
-        self.target = target
-        self.before = before
-        self.after = after
-        self.sightings = sorted(sightings, key=lambda s: (s.frame.at, s.number))
-        self.named = named
-        self.output = output
-        self.answered = answered
-        self.sent = sent
-        self.steps = steps
-        self.moment: int | None = None
-        self._changes: dict[Place, list[ev.LinkSet | ev.LinkRemoved]] = {}
-        self._lookups: dict[tuple[str, str], list[ev.RouteLookup]] = {}
-        for event in log[first : last + 1]:
-            if isinstance(event, ev.RouteLookup):
-                self._lookups.setdefault((event.netns, event.destination), []).append(event)
-            elif isinstance(event, ev.LinkSet | ev.LinkRemoved):
-                self._changes.setdefault((event.netns, event.index), []).append(event)
-
-    def look_at(self, request: Sighting) -> None:
-        """The time that counts is a request's; without it, it is the end."""
-        self.moment = request.frame.at + LAG
-
-    @classmethod
-    def of(
-        cls,
         recording: Recording,
         first: int,
         last: int,
         *,
         source: str,
         target: str,
-        sightings: Iterable[Sighting] | None = None,
         named: str | None = None,
         output: str = "",
         answered: bool = False,
         sent: int = 0,
-        steps: Sequence[Step] = (),
-    ) -> Case:
-        """The case of a part of a recording: its events from number `first` to `last`.
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.named = named
+        self.output = output
+        self.answered = answered
+        self.sent = sent
+        self.moment: int | None = None
+        self._recording = recording
+        self._last = last
+        kept, rows = recording.since(max(0, first - 1))
+        numbered = [(n, event) for n, (_, event) in enumerate(rows, kept) if first <= n <= last]
+        self.events = [event for _, event in numbered]
+        # The log's times: an event's own may be older than what was told before it.
+        self.before = recording.state(rows[0][0] if kept < first else 0)
+        start = _start(self.events, source)
+        for event in self.events[:start]:
+            self.before.apply(event)
+        self.after = self.before.copy()
+        for event in self.events[start:]:
+            self.after.apply(event)
+        self.sightings = _decoded(numbered, self.before, source, target)
+        self._changes: dict[Place, list[ev.LinkSet | ev.LinkRemoved]] = defaultdict(list)
+        for event in self.events:
+            if isinstance(event, ev.LinkSet | ev.LinkRemoved):
+                self._changes[event.netns, event.index].append(event)
 
-        The tables of `before` are those when the program started. Frames are decoded, unless
-        they are given: at most `MOST`, and if there are more, those that name one of the two.
-        """
-        log = Log(recording, last)
-        started = next(
-            (
-                number
-                for number in range(first, last + 1)
-                if isinstance(event := log[number], ev.ProcessStarted) and event.netns == source
-            ),
-            next((n for n in range(first, last + 1) if isinstance(log[n], ev.Frame)), last + 1),
-        )
-        at = max((e.at for e in log[max(0, first - 1) : first]), default=None)
-        before = State() if at is None else recording.state(at)
-        for event in log[first:started]:
-            before.apply(event)
-        after = before.copy()
-        for event in log[started:]:
-            after.apply(event)
-        if sightings is None:
-            sightings = _decoded(log, first, before, source, target)
-        return cls(
-            log=log,
-            first=first,
-            last=last,
-            source=source,
-            target=target,
-            before=before,
-            after=after,
-            sightings=sightings,
-            named=named,
-            output=output,
-            answered=answered,
-            sent=sent,
-            steps=steps,
-        )
+    def look_at(self, request: Sighting) -> None:
+        """The time that counts is a request's; without it, it is the end."""
+        self.moment = request.at + LAG
 
     # Frames
 
@@ -172,41 +92,49 @@ class Case:
         netns: str | None = None,
         place: Place | None = None,
         leaving: bool | None = None,
+        after: Sighting | None = None,
     ) -> list[Sighting]:
-        """The frames that match, at an interface or anywhere in a namespace."""
+        """The frames that match, at an interface or anywhere in a namespace, after another."""
         return [
             s
             for s in self.sightings
             if (netns is None or s.frame.netns == netns)
             and (place is None or s.place == place)
-            and (leaving is None or s.leaving == leaving)
+            and (leaving is None or s.frame.is_outgoing == leaving)
+            and (after is None or s.follows(after))
             and match(s.packet)
         ]
+
+    def taken(self, match: Match, *, netns: str | None = None) -> list[Sighting]:
+        """The frames that match, where the stack that they are for took them in."""
+        came = self.seen(match, netns=netns, leaving=False)
+        return [s for s in came if s.frame.packet_type == "host" and self.is_end(s.place)]
 
     # Evidence
 
     def numbers(self, *things: object) -> tuple[int, ...]:
         """The numbers in the log of events and sightings; what is not in it is left out."""
-        wanted = [thing for thing in things if thing is not None]
-        found = [thing.number for thing in wanted if isinstance(thing, Sighting)]
-        looked_for = {id(t) for t in wanted if not isinstance(t, Sighting)}
-        for number in range(len(self.log) - 1, -1, -1):
-            if not looked_for:
-                break
-            if id(self.log[number]) in looked_for:
-                looked_for.discard(id(self.log[number]))
-                found.append(number)
-        return tuple(sorted(set(found)))
+        found = {
+            thing.number if isinstance(thing, Sighting) else self._recording.number_of(thing)
+            for thing in things
+            if thing is not None
+        }
+        return tuple(sorted(number for number in found if number is not None))
 
     def lookup(self, netns: str, address: str) -> ev.RouteLookup | None:
         """What the namespace's kernel answered when asked for the way, at the time that counts."""
-        found = self._lookups.get((netns, address), [])
+        found = [
+            event
+            for event in self.events
+            if isinstance(event, ev.RouteLookup)
+            and (event.netns, event.destination) == (netns, address)
+        ]
         earlier = [e for e in found if self.moment is None or e.at <= self.moment]
         return (earlier[-1] if earlier else found[0]) if found else None
 
     def setting(self, netns: str, name: str) -> ev.SettingSet | None:
         """A setting as it was looked up last."""
-        return self._space(self.after, netns).settings.get(name)
+        return self.after.space(netns).settings.get(name)
 
     def level(self, netns: str, interface: str, name: str) -> ev.SettingSet | None:
         """A setting of which the higher of "all" and the interface's own counts, if not 0."""
@@ -221,26 +149,17 @@ class Case:
 
     def counted(self, netns: str, counter: str) -> int | None:
         """By how much a counter has grown meanwhile; None where it was not read."""
-        before = self._space(self.before, netns).counters
-        after = self._space(self.after, netns).counters
+        before = self.before.space(netns).counters
+        after = self.after.space(netns).counters
         if not before or not after:
             return None
         return after.counters.get(counter, 0) - before.counters.get(counter, 0)
 
     def grown(self, netns: str, counter: str) -> ev.CountersSet | None:
         """The later reading of a counter that has grown meanwhile, else None."""
-        grew = self.counted(netns, counter)
-        return self._space(self.after, netns).counters if grew else None
+        return self.after.space(netns).counters if self.counted(netns, counter) else None
 
     # The network
-
-    @staticmethod
-    def _space(state: State, netns: str) -> Namespace:
-        return state.namespaces.get(netns) or Namespace()
-
-    def space(self, netns: str) -> Namespace:
-        """A namespace's tables at the start."""
-        return self._space(self.before, netns)
 
     def link(self, place: Place) -> ev.LinkSet | None:
         """An interface, as it was at the time that counts."""
@@ -265,49 +184,43 @@ class Case:
                 found.append(change)
         return [link for link in reversed(found) if link is not None]
 
+    def far_end(self, link: ev.LinkSet) -> ev.LinkSet | None:
+        """The other end of an interface's cable, as it was at the time that counts."""
+        return self.link(link.peer) if link.peer else None
+
     def is_end(self, place: Place) -> bool:
         """Whether an interface belongs to a host's stack, and is not a bridge's port."""
         link = self.link(place)
         return link is not None and link.master is None
 
-    def owners(self, address: str) -> list[Place]:
-        """The interfaces that have an address."""
-        return [
-            (netns, index)
-            for netns, space in self.before.namespaces.items()
-            for index, held in space.addresses.items()
-            if any(a.split("/")[0] == address for a in held)
-        ]
-
     def holds(self, netns: str, address: str) -> bool:
         """Whether a namespace has an address."""
-        return any(owner == netns for owner, _ in self.owners(address))
+        return any(owner == netns for owner, _ in self.before.owners(address))
 
     def with_mac(self, netns: str, mac: str) -> int | None:
         """The interface of a namespace that has a MAC address, and is no port."""
-        for index, link in self.space(netns).links.items():
-            if link.mac == mac and link.master is None:
-                return index
-        return None
+        links = self.before.space(netns).links.items()
+        return next((i for i, link in links if link.mac == mac and link.master is None), None)
 
     def given(self, netns: str, address: str) -> ev.AddressSet | None:
-        """The event that gave an address to a namespace."""
-        for number in range(len(self.log) - 1, -1, -1):
-            event = self.log[number]
-            if (
-                isinstance(event, ev.AddressSet)
-                and event.netns == netns
-                and event.address.split("/")[0] == address
-            ):
-                return event
-        return None
+        """The event that gave an address to a namespace, maybe long before."""
+        kept, rows = self._recording.since(0)
+        found = [
+            event
+            for number, (_, event) in enumerate(rows, kept)
+            if number <= self._last
+            and isinstance(event, ev.AddressSet)
+            and (event.netns, event.address.partition("/")[0]) == (netns, address)
+        ]
+        return found[-1] if found else None
 
-    def on_link(self, netns: str, address: str) -> bool:
-        """Whether an address is in a network of one of the namespace's interfaces."""
+    def on_link(self, netns: str, address: str, only: int | None = None) -> bool:
+        """Whether an address is in a network of one of the namespace's interfaces, or of `only`."""
         ip = ipaddress.ip_address(address)
         return any(
             ip in ipaddress.ip_interface(a).network
-            for held in self.space(netns).addresses.values()
+            for index, held in self.before.space(netns).addresses.items()
+            if only in (None, index)
             for a in held
         )
 
@@ -332,14 +245,14 @@ class Case:
         if hop.leaving:
             if link.kind == "bridge":
                 yield from self._ports(netns, index, but=None)
-            elif link.peer_netns is not None and link.peer_index is not None:
-                yield Hop((link.peer_netns, link.peer_index), leaving=False)
+            elif link.peer is not None:
+                yield Hop(link.peer, leaving=False)
         elif link.master is not None:
             yield Hop((netns, link.master), leaving=False)
             yield from self._ports(netns, link.master, but=index)
 
     def _ports(self, netns: str, bridge: int, *, but: int | None) -> Iterable[Hop]:
-        for index, link in self.space(netns).links.items():
+        for index, link in self.before.space(netns).links.items():
             if link.master == bridge and index != but:
                 yield Hop((netns, index), leaving=True)
 
@@ -349,7 +262,7 @@ class Case:
             return way
         ways = [
             way
-            for other, link in self.space(netns).links.items()
+            for other, link in self.before.space(netns).links.items()
             if other != index and link.master is None and (way := self.path(start, (netns, other)))
         ]
         return min(ways, key=len, default=None)
@@ -362,39 +275,38 @@ class Case:
         found = self.lookup(netns, address)
         if found is not None:
             return found.gateway or address
-        ip = ipaddress.ip_address(address)
-        best, gateway = -1, None
-        for row in self.space(netns).routes.values():
-            given = row.destination
-            network = ipaddress.ip_network("0.0.0.0/0" if given == "default" else given)
-            if ip in network and network.prefixlen > best:
-                best, gateway = network.prefixlen, row.gateway
-        return gateway or address
+        row = matching(self.before.space(netns).routes.values(), address)
+        return (row and row.gateway) or address
 
     # Names
 
     def interface(self, place: Place) -> str:
         """An interface's name."""
-        return self.space(place[0]).name_of(place[1])
+        return self.before.space(place[0]).name_of(place[1])
+
+
+def _start(events: Sequence[ev.Event], source: str) -> int:
+    """How many of the events come before the program's start, or else before the first frame."""
+    for number, event in enumerate(events):
+        if isinstance(event, ev.ProcessStarted) and event.netns == source:
+            return number
+    return next((n for n, event in enumerate(events) if isinstance(event, ev.Frame)), len(events))
 
 
 def _decoded(
-    log: Sequence[ev.Event], first: int, before: State, source: str, target: str
+    events: Iterable[tuple[int, ev.Event]], before: State, source: str, target: str
 ) -> list[Sighting]:
     """The frames that may be about the two, and what they say."""
-    held = before.namespaces[source].addresses if source in before.namespaces else {}
+    held = before.space(source).addresses
     ours = (ipaddress.ip_interface(a) for row in held.values() for a in row)
     names = {one.ip.packed for one in ours if not one.is_loopback}
     names.add(ipaddress.ip_address(target).packed)
-    found = [
-        (number, event)
-        for number, event in enumerate(log[first:], first)
-        if isinstance(event, ev.Frame)
-    ]
+    found = [(number, event) for number, event in events if isinstance(event, ev.Frame)]
     if len(found) > MOST:
         found = [
             (number, event)
             for number, event in found
             if ARP in event.data[12:18] or any(name in event.data for name in names)
         ]
-    return [Sighting(number, event, packets.decode(event.data)) for number, event in found[:MOST]]
+    seen = [Sighting(number, event) for number, event in found[:MOST]]
+    return sorted(seen, key=lambda s: (s.at, s.number))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from labkit.journey.values import Finding
-from labkit.journey.why.case import Case, Sighting
+from labkit.journey.weave import Sighting
+from labkit.journey.why.case import Case
 from labkit.journey.why.findings import host_name
 from labkit.journey.why.follow import mac_of, matches_request, requests_of
 from labkit.journey.why.trail import Trail, is_at
@@ -31,7 +32,7 @@ def _next_hops(case: Case) -> list[tuple[str, str]]:
     """Who has to ask for whose MAC address on the way there and back."""
     found = [
         (event.netns, event.gateway or event.destination)
-        for event in case.log[case.first : case.last + 1]
+        for event in case.events
         if isinstance(event, ev.RouteLookup) and event.error is None
     ]
     return list(dict.fromkeys([*found, (case.source, case.next_hop(case.source, case.target))]))
@@ -64,14 +65,14 @@ def _two_answers(trail: Trail, asker: str, address: str, macs: list[str]) -> Fin
 def _another_host(trail: Trail) -> Finding | None:
     """Who got the requests though ARP was warm, and who else on that network has the address."""
     case = trail.case
-    owners = dict(reversed(case.owners(case.target)))
+    owners = dict(reversed(case.before.owners(case.target)))
     if len(owners) < 2:
         return None
     got = [
         s
         for request in requests_of(case)
-        for s in case.seen(matches_request(request), leaving=False)
-        if s.frame.netns in owners and s.frame.packet_type == "host" and case.is_end(s.place)
+        for s in case.taken(matches_request(request))
+        if s.frame.netns in owners
     ]
     others = [
         netns
@@ -100,16 +101,16 @@ def _another_host(trail: Trail) -> Finding | None:
 def flapping(trail: Trail) -> Finding | None:
     """Whether a row of a CAM table moved to and fro."""
     case = trail.case
+    known = {
+        (row.bridge, row.mac): [row]
+        for row in case.before.space(MACHINE).fdb.values()
+        if row.kind == "learned"
+    }
     rows: dict[tuple[int, str], list[ev.FdbSet]] = {}
-    for event in case.log[case.first : case.last + 1]:
+    for event in case.events:
         if isinstance(event, ev.FdbSet) and event.kind == "learned":
-            seen = rows.setdefault((event.bridge, event.mac), [])
-            if not seen:
-                seen += [
-                    row
-                    for row in case.before.space(MACHINE).fdb.values()
-                    if (row.bridge, row.mac, row.kind) == (event.bridge, event.mac, "learned")
-                ]
+            key = (event.bridge, event.mac)
+            seen = rows.setdefault(key, known.get(key, []))
             if not seen or seen[-1].port != event.port:
                 seen.append(event)
     for (bridge, mac), seen in rows.items():

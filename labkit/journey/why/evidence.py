@@ -46,7 +46,8 @@ class Evidence:
         state = self._recording.state()  # the answer came after all that had happened before
         names = [self._netns, *self._follow(state, way)]
         source = (way and way.source) or self._source(state)
-        for owner in owners(state, self._target)[:2]:
+        owners = dict.fromkeys(netns for netns, _ in state.owners(self._target))
+        for owner in list(owners)[:2]:
             names.append(owner)
             if source:
                 names += self._follow(state, self._lookup(owner, source))
@@ -76,11 +77,11 @@ class Evidence:
         """Asks each gateway on the way for the next one; the namespaces that were asked."""
         asked: list[str] = []
         while way is not None and way.gateway and len(asked) < MOST // 2:
-            held = owners(state, way.gateway)
-            if not held or held[0] in asked:
+            router = next((netns for netns, _ in state.owners(way.gateway)), None)
+            if router is None or router in asked:
                 break
-            asked.append(held[0])
-            way = self._lookup(held[0], way.destination)
+            asked.append(router)
+            way = self._lookup(router, way.destination)
         return asked
 
     def _lookup(self, netns: str, address: str) -> ev.RouteLookup | None:
@@ -96,17 +97,7 @@ class Evidence:
 
     def _source(self, state: State) -> str | None:
         """The address that the packets come from, where the kernel did not say."""
-        space = state.namespaces.get(self._netns)
-        held = [a for row in space.addresses.values() for a in row] if space else []
+        held = [a for row in state.space(self._netns).addresses.values() for a in row]
         found = [ipaddress.ip_interface(a).ip for a in held]
         version = ipaddress.ip_address(self._target).version
         return next((str(ip) for ip in found if ip.version == version and not ip.is_loopback), None)
-
-
-def owners(state: State, address: str) -> list[str]:
-    """The namespaces that have an address, in the order in which they were made."""
-    return [
-        netns
-        for netns, space in state.namespaces.items()
-        if any(a.split("/")[0] == address for row in space.addresses.values() for a in row)
-    ]

@@ -6,9 +6,8 @@ A translation is a set of tables with the same keys. `{…}` are names, addresse
 # ruff: noqa: E501 (a sentence is one line, as in the sentences of the steps)
 from __future__ import annotations
 
+from labkit.journey.sentences import THE_MACHINE
 from labkit.model.operations import MACHINE
-
-THE_MACHINE = "the machine"
 
 VERDICTS: dict[str, tuple[str, str]] = {
     # "name.variant" is the verdict "name" in other words.
@@ -221,7 +220,7 @@ FINE: dict[str, str] = {
     "forwarded": "{host} forwarded the {what}",
 }
 
-THINGS = {"request": "request", "reply": "reply", "question": "question", "answer": "ARP answer"}
+THINGS = {"request": "request", "reply": "reply", "question": "question"}
 
 REMAINING: dict[str, str] = {
     "bridge-rules": "a rule of nftables or ebtables for bridges",
@@ -231,7 +230,6 @@ REMAINING: dict[str, str] = {
     "arptables": "a rule of arptables",
     "overrun": "the receiver had no room for it",
     "socket-gone": "the program had stopped waiting",
-    "return": "no way back to the sender",
     "counters": "other packets that met the same rule: it was not counted before",
     "discovery": "IPv6 neighbour discovery, which is not looked into",
     "tunnel": "a link of a kind that is not followed (VXLAN, VLAN and the like)",
@@ -245,9 +243,3 @@ MTU_NOTES = {"silent": "; a bridge drops it without a word", "told": "; {host} s
 def host_name(netns: str) -> str:
     """A namespace as the sentences name it."""
     return THE_MACHINE if netns == MACHINE else netns
-
-
-def sentence(text: str, **words: object) -> str:
-    """A text with its words put in; a name keeps its small letter."""
-    whole = text.format(**words)
-    return whole[:1].upper() + whole[1:] if whole.startswith(THE_MACHINE) else whole

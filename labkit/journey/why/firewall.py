@@ -25,20 +25,18 @@ class Rule(msgspec.Struct, frozen=True):
     is_policy: bool = False
 
 
-def parse(text: str) -> list[Rule]:
+def parse(rules: str) -> list[Rule]:
     """The rules and policies, in their order; lines that are neither are passed over."""
     found = []
     table = ""
-    for line in text.splitlines():
+    for line in rules.splitlines():
         if match := _TABLE.match(line):
             table = match[1]
         elif match := _CHAIN.match(line):
-            if match[2] != "-":
-                found.append(
-                    Rule(
-                        table, match[1], f"-P {match[1]} {match[2]}", match[2], int(match[3]), True
-                    )
-                )
+            chain, policy, packets = match.groups()
+            if policy != "-":  # a chain of its own has none
+                text = f"-P {chain} {policy}"
+                found.append(Rule(table, chain, text, policy, int(packets), is_policy=True))
         elif match := _RULE.match(line):
             found.append(Rule(table, match[3], match[2], _target(match[2]), int(match[1])))
     return found

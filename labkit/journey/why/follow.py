@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from labkit.journey.values import Finding, Place
+from labkit.journey.weave import Sighting
 from labkit.journey.why import link, stack
 from labkit.journey.why.arp import other_segment
-from labkit.journey.why.case import Case, Match, Sighting
+from labkit.journey.why.case import Case, Match
+from labkit.journey.why.routes import note_route
 from labkit.journey.why.trail import Trail
 from labkit.model import events as ev
 
@@ -73,48 +75,41 @@ def answers(case: Case, request: Sighting) -> list[Sighting]:
     return case.seen(matches_reply(request), netns=case.source, leaving=False)
 
 
-def follow(
-    trail: Trail, match: Match, netns: str, address: str, sent: Sighting
-) -> Sighting | Finding:
+def follow(trail: Trail, match: Match, address: str, sent: Sighting) -> Sighting | Finding:
     """Follows a packet from host to host: where it came in at the end, or why it did not."""
     case = trail.case
     for _ in range(MOST):
-        lookup = case.lookup(netns, address)
-        if lookup and lookup.matched:
-            trail.good("route", netns, target=address, row=lookup.matched)
-        arrived = _cross(trail, match, netns, address, sent)
+        note_route(trail, sent.frame.netns, address)
+        arrived = _cross(trail, match, address, sent)
         if isinstance(arrived, Finding):
             return arrived
         netns = arrived.frame.netns
         trail.good("reached", netns, what=trail.what, interface=case.interface(arrived.place))
         onward = [
             s
-            for s in case.seen(match, netns=netns, leaving=True)
-            if s.follows(arrived)
-            and (s.packet.ttl or 0) < (arrived.packet.ttl or 0)
-            and case.is_end(s.place)
+            for s in case.seen(match, netns=netns, leaving=True, after=arrived)
+            if (s.packet.ttl or 0) < (arrived.packet.ttl or 0) and case.is_end(s.place)
         ]
         if not onward:
             if case.holds(netns, address):
                 return arrived
-            return stack.not_forwarded(trail, netns, address, arrived)
+            return stack.not_forwarded(trail, address, arrived)
         sent = onward[0]
         address = sent.packet.target  # it is another one where the router translates addresses
         trail.good("forwarded", netns, what=trail.what)
+    netns = sent.frame.netns
     return trail.found("routing-loop", "forward", netns, sent, hosts=netns, target=address)
 
 
-def _cross(
-    trail: Trail, match: Match, netns: str, address: str, sent: Sighting
-) -> Sighting | Finding:
+def _cross(trail: Trail, match: Match, address: str, sent: Sighting) -> Sighting | Finding:
     """Follows a frame from a host to the next one."""
-    case = trail.case
+    case, netns = trail.case, sent.frame.netns
     if case.holds(netns, address):  # it stays inside, on the loopback
         return next(iter(case.seen(match, netns=netns, leaving=False)), sent)
     following = case.next_hop(netns, address)
     mac = sent.packet.target_mac
     row = case.after.space(netns).neighbours.get((sent.frame.index, following))
-    owners = [place for place in case.owners(following) if place[0] != netns]
+    owners = [place for place in case.before.owners(following) if place[0] != netns]
     # The MAC may be that of another interface of the same host.
     ends = [(owner, case.with_mac(owner, mac) or index) for owner, index in owners]
     ways = [way for end in ends if (way := case.reachable(sent.place, *end)) is not None]
@@ -144,9 +139,8 @@ def _taken(case: Case, match: Match, sent: Sighting, owners: set[str]) -> Sighti
     At its owner by a way that is not followed (a tunnel), or at a host that passes it on for the
     owner (proxy ARP, RFC 1027).
     """
-    for s in case.seen(match, leaving=False):
-        is_next = s.follows(sent) and s.packet.ttl == sent.packet.ttl
-        if not (is_next and s.frame.packet_type == "host" and case.is_end(s.place)):
+    for s in case.taken(match):
+        if not s.follows(sent) or s.packet.ttl != sent.packet.ttl:
             continue
         if s.frame.netns in owners or any(
             (o.packet.ttl or 0) < (s.packet.ttl or 0)

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
+from labkit.journey import packets
 from labkit.journey.packets import Packet
 from labkit.journey.values import Finding
+from labkit.journey.weave import Sighting
 from labkit.journey.why.arp import neighbour
-from labkit.journey.why.case import Case, Match, Sighting
+from labkit.journey.why.case import Case, Match
 from labkit.journey.why.findings import MTU_NOTES, host_name
-from labkit.journey.why.follow import follow, matches_reply, matches_request
-from labkit.journey.why.link import ETHERNET
-from labkit.journey.why.routes import dropped, refusal
+from labkit.journey.why.follow import answers, follow, matches_reply, matches_request
+from labkit.journey.why.routes import refusal
 from labkit.journey.why.trail import Trail
 
-UNREACHABLE = {
-    "network-unreachable",
-    "host-unreachable",
-    "protocol-unreachable",
-    "port-unreachable",
-    "fragmentation-needed",
-    "network-prohibited",
-    "host-prohibited",
-    "prohibited",
-    "destination-unreachable",
-    "time-exceeded",
-}
+ERRORS = {*packets.UNREACHABLE.values(), "destination-unreachable", "time-exceeded"}
 
 
 def refused_by_target(trail: Trail, request: Sighting) -> Finding | None:
@@ -32,16 +22,13 @@ def refused_by_target(trail: Trail, request: Sighting) -> Finding | None:
     ports = request.packet.ports
     if ports is None:
         return None
-    reset = [
-        s
-        for s in case.seen(matches_reply(request), netns=case.source, leaving=False)
-        if "RST" in s.packet.operation
-    ]
-    closed = errors_about(case, request, "port-unreachable")
-    for sighting, how in [*((s, "a TCP reset") for s in reset), *((s, "ICMP") for s in closed)]:
-        owner = next((s.frame.netns for s in _first(case, sighting)), None)
+    resets = [(s, "a TCP reset") for s in answers(case, request) if "RST" in s.packet.operation]
+    closed = [(s, "ICMP") for s in errors_about(case, request, "port-unreachable")]
+    for sighting, how in [*resets, *closed]:
+        owner = _sender(case, sighting)
         reached = case.seen(matches_request(request), netns=owner, leaving=False) if owner else []
-        if owner is None or not reached or _rejects(trail, owner):
+        # It may have been a packet filter that said no, and not the stack.
+        if owner is None or not reached or trail.refused(owner, "INPUT", "FORWARD"):
             continue
         _retrace(trail, request, back=False)
         port = (reached[0].packet.ports or ports)[1]
@@ -51,21 +38,17 @@ def refused_by_target(trail: Trail, request: Sighting) -> Finding | None:
     return None
 
 
-def _rejects(trail: Trail, netns: str) -> bool:
-    """Whether it was a packet filter that said no, and not the stack."""
-    return any(trail.refused(hook, netns) for hook in ("INPUT", "FORWARD"))
-
-
-def _first(case: Case, sighting: Sighting) -> list[Sighting]:
-    """Where a packet was first seen to leave."""
+def _sender(case: Case, sighting: Sighting) -> str | None:
+    """The namespace that a packet was first seen to leave."""
     identity = sighting.packet.identity
-    return case.seen(lambda p: p.identity == identity, leaving=True)[:1]
+    left = case.seen(lambda p: p.identity == identity, leaving=True)
+    return left[0].frame.netns if left else None
 
 
 def errors_about(case: Case, request: Sighting, *operations: str) -> list[Sighting]:
     """ICMP errors about a request, or about its reply, as they first left."""
     wanted = request.packet
-    kinds = set(operations) or UNREACHABLE
+    kinds = set(operations) or ERRORS
 
     def match(packet: Packet) -> bool:
         quoted = packet.quoted
@@ -97,12 +80,13 @@ def icmp_error(trail: Trail, request: Sighting) -> Finding | None:
     evidence = (*arrivals[:1], error)
     if operation == "time-exceeded":
         return _expired(trail, error, address, match, evidence)
-    hook = "INPUT" if case.holds(netns, address) else "FORWARD"
-    refused = trail.refused(hook, netns) if netns != case.source else None
-    if refused:
-        verdict = "firewall-input" if hook == "INPUT" else "firewall-forward"
-        stage = "deliver" if hook == "INPUT" else "forward"
-        return dropped(trail, verdict, stage, netns, refused, *evidence)
+    if netns != case.source:
+        verdict, stage, hook = "firewall-forward", "forward", "FORWARD"
+        if case.holds(netns, address):
+            verdict, stage, hook = "firewall-input", "deliver", "INPUT"
+        filtered = trail.dropped(verdict, stage, netns, (hook,), *evidence)
+        if filtered:
+            return filtered
     if operation == "fragmentation-needed":
         return _too_big(trail, netns, address, evidence, request)
     lookup = case.lookup(netns, address)
@@ -114,14 +98,13 @@ def icmp_error(trail: Trail, request: Sighting) -> Finding | None:
     if operation == "network-unreachable":
         verdict = "no-return-route.router" if trail.back else "no-route"
         return trail.found(verdict, "forward", netns, *evidence, lookup, target=address)
-    words = operation.replace("-", " ")
     return trail.found(
         "refused-by-router",
         "forward",
         netns,
         *evidence,
         remaining=("hook-rules",),
-        operation=words,
+        operation=operation.replace("-", " "),
         target=address,
     )
 
@@ -129,16 +112,12 @@ def icmp_error(trail: Trail, request: Sighting) -> Finding | None:
 def _retrace(trail: Trail, request: Sighting, *, back: bool) -> None:
     """Notes how far a packet came about whose end an answer tells."""
     case = trail.case
-    if not back:
-        follow(trail, matches_request(request), case.source, case.target, request)
-        return
-    match = matches_reply(request)
-    arrived = follow(trail, matches_request(request), case.source, case.target, request)
-    trail.back = True
-    if isinstance(arrived, Sighting):
-        answers = case.seen(match, netns=arrived.frame.netns, leaving=True)
-        for answer in answers[:1]:
-            follow(trail, match, arrived.frame.netns, arrived.packet.source, answer)
+    arrived = follow(trail, matches_request(request), case.target, request)
+    trail.back = back
+    if back and isinstance(arrived, Sighting):
+        match = matches_reply(request)
+        for answer in case.seen(match, netns=arrived.frame.netns, leaving=True)[:1]:
+            follow(trail, match, arrived.packet.source, answer)
 
 
 def _expired(
@@ -147,11 +126,7 @@ def _expired(
     """A time to live that was used up: by a loop, or because it was too small."""
     case = trail.case
     netns = error.frame.netns
-    passed = [
-        s
-        for s in case.seen(match, leaving=False)
-        if s.frame.packet_type == "host" and case.is_end(s.place)
-    ]
+    passed = case.taken(match)
     places = [s.place for s in passed]
     again = next((s for i, s in enumerate(passed) if s.place in places[:i]), None)
     if again is None:
@@ -186,7 +161,7 @@ def _too_big(
         netns,
         *evidence,
         link,
-        size=(request.frame.length or len(request.frame.data)) - ETHERNET,
+        size=request.size,
         interface=link.name if link else "an interface",
         mtu=link.mtu if link else "less",
         note=MTU_NOTES["told"].format(host=host_name(netns)),

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 
 from labkit.journey.values import Finding
-from labkit.journey.why import firewall
-from labkit.journey.why.case import Sighting
+from labkit.journey.weave import Sighting
 from labkit.journey.why.findings import WAYS, host_name
 from labkit.journey.why.trail import Trail
 from labkit.model import events as ev
 
-Refused = tuple[firewall.Rule, tuple[object, ...]]
 REFUSALS = {
     errno.ENETUNREACH: "no-route",
     errno.EINVAL: "blackhole-route",
@@ -38,19 +35,14 @@ def refusal(trail: Trail, netns: str, address: str, *evidence: object) -> Findin
     verdict = REFUSALS.get(lookup.error, "no-route")
     stage = "route" if netns == case.source and not trail.back else "forward"
     if verdict == "no-route":
-        ip = ipaddress.ip_address(address)
         # The kernel takes an interface's routes away when it goes down.
-        links = [link for link in case.space(netns).links.values() if link.name != "lo"]
+        links = [link for link in case.before.space(netns).links.values() if link.name != "lo"]
         down = [
             link
             for link in links
             if not link.is_up
             and (
-                not any(other.is_up for other in links)
-                or any(
-                    ip in ipaddress.ip_interface(a).network
-                    for a in case.space(netns).addresses.get(link.index, ())
-                )
+                not any(other.is_up for other in links) or case.on_link(netns, address, link.index)
             )
         ]
         if down:
@@ -70,7 +62,7 @@ def _no_return(
     if there and not there.gateway and case.holds(netns, case.target):
         held = [
             a
-            for row in case.space(netns).addresses.values()
+            for row in case.before.space(netns).addresses.values()
             for a in row
             if a.split("/")[0] == case.target
         ]
@@ -90,20 +82,18 @@ def _no_return(
     return trail.found(verdict, "reply", netns, *evidence, lookup, target=address)
 
 
-def link_trouble(trail: Trail, place: tuple[str, int], stage: str) -> Finding | None:
-    """Whether an interface cannot send because it is down, or has no carrier."""
+def way_trouble(trail: Trail, netns: str, address: str, stage: str) -> Finding | None:
+    """Whether the interface to an address cannot send: it is down, or has no carrier."""
     case = trail.case
-    netns, _ = place
-    link = case.link(place)
+    lookup = case.lookup(netns, address)
+    link = case.link((netns, lookup.index)) if lookup else None
     if link is None:
         return None
     if not link.is_up:
         return trail.found("interface-down", stage, netns, link, interface=link.name)
     if link.has_carrier:
         return None
-    if link.peer_netns is None or link.peer_index is None:
-        return trail.found("no-cable", stage, netns, link, interface=link.name)
-    peer = case.link((link.peer_netns, link.peer_index))
+    peer = case.far_end(link)
     if peer is None:
         return trail.found("no-cable", stage, netns, link, interface=link.name)
     return trail.found(
@@ -113,16 +103,14 @@ def link_trouble(trail: Trail, place: tuple[str, int], stage: str) -> Finding | 
         link,
         peer,
         interface=link.name,
-        other_host=host_name(link.peer_netns),
+        other_host=host_name(peer.netns),
         other=peer.name,
     )
 
 
-def reverse_path(
-    trail: Trail, netns: str, arrived: Sighting, source: str, *, counted: bool = True
-) -> Finding | None:
+def reverse_path(trail: Trail, arrived: Sighting, *, counted: bool = True) -> Finding | None:
     """Whether a host's reverse-path filter dropped what came in (RFC 3704)."""
-    case = trail.case
+    case, netns, source = trail.case, arrived.frame.netns, arrived.packet.source
     interface = case.interface(arrived.place)
     setting = case.level(netns, interface, "rp_filter")
     grown = case.grown(netns, "TcpExt.IPReversePathFilter")
@@ -148,21 +136,4 @@ def reverse_path(
         source=source,
         way=way,
         next=arrived.packet.target,
-    )
-
-
-def dropped(
-    trail: Trail, verdict: str, stage: str, netns: str, refused: Refused, *evidence: object
-) -> Finding:
-    """The finding about a packet filter's rule that met the packet."""
-    rule, read = refused
-    return trail.found(
-        verdict,
-        stage,
-        netns,
-        *evidence,
-        *read,
-        remaining=() if read[0] is not None else ("counters",),
-        rule=rule.text,
-        table=rule.table,
     )

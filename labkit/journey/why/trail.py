@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from labkit.journey.sentences import opened
 from labkit.journey.values import Finding
 from labkit.journey.why import findings, firewall
 from labkit.journey.why.case import Case, Match
@@ -46,52 +47,69 @@ class Trail:
         """The finding: `evidence` are events and sightings, `remaining` keys of REMAINING."""
         text, advice = findings.VERDICTS[verdict]
         words = {"host": findings.host_name(netns), **words}
-        left = list(remaining)
-        numbers = self.case.numbers(*evidence)
-        lost = [n for n in self._lost() if n not in numbers]
-        if lost and stage in ("bridge", "neighbour"):
-            left.append("capture-lost")
-            numbers = tuple(sorted({*numbers, *lost}))
+        left = [findings.REMAINING[key] for key in remaining]
+        lost: list[ev.Event] = []
+        if stage in ("bridge", "neighbour"):
+            lost = [e for e in self.case.events if isinstance(e, ev.Lost) and e.what == "frames"]
+        if lost:
+            left.append(findings.REMAINING["capture-lost"])
         return Finding(
             verdict=verdict.partition(".")[0],
             stage="reply" if self.back else stage,
-            text=findings.sentence(text, **words),
-            evidence=numbers,
+            text=opened(text.format(**words)),
+            evidence=self.case.numbers(*evidence, *lost),
             fine=tuple(self.fine),
-            remaining=tuple(findings.REMAINING[key] for key in left),
-            advice=findings.sentence(advice, **words),
+            remaining=tuple(left),
+            advice=opened(advice.format(**words)),
         )
 
-    def _lost(self) -> list[int]:
-        case = self.case
-        return [
-            number
-            for number in range(case.first, case.last + 1)
-            if isinstance(event := case.log[number], ev.Lost) and event.what == "frames"
-        ]
+    # The packet filter
 
-    def refused(self, hook: str, netns: str) -> tuple[firewall.Rule, tuple[object, ...]] | None:
-        """The packet filter's rule that dropped packets meanwhile, with its evidence."""
-        after = self.case.after.space(netns).firewall
-        before = self.case.before.space(netns).firewall
+    def rules(self, netns: str) -> tuple[ev.FirewallSet | None, ev.FirewallSet | None]:
+        """The packet filter's rules as they were read before and after."""
+        return self.case.before.space(netns).firewall, self.case.after.space(netns).firewall
+
+    def _met(
+        self, netns: str, hook: str, targets: tuple[str, ...] = firewall.REFUSING
+    ) -> list[firewall.Rule]:
+        """The rules that packets have met meanwhile, and that send them to one of `targets`."""
+        before, after = self.rules(netns)
         if after is None:
+            return []
+        return firewall.hits(before.rules if before else None, after.rules, hook, targets)
+
+    def refused(self, netns: str, *hooks: str) -> firewall.Rule | None:
+        """The rule that dropped packets meanwhile, at the first of the hooks that has one."""
+        for hook in hooks:
+            if met := self._met(netns, hook):
+                # A rule of its own says more than the chain's policy.
+                return min(met, key=lambda rule: rule.is_policy)
+        return None
+
+    def dropped(
+        self, verdict: str, stage: str, netns: str, hooks: tuple[str, ...], *evidence: object
+    ) -> Finding | None:
+        """Whether a rule of the packet filter dropped packets meanwhile."""
+        rule = self.refused(netns, *hooks)
+        if rule is None:
             return None
-        counted = before.rules if before else None
-        rules = firewall.hits(counted, after.rules, hook)
-        # A rule of its own says more than the chain's policy.
-        rules.sort(key=lambda rule: rule.is_policy)
-        return (rules[0], (before, after)) if rules else None
+        before, after = self.rules(netns)
+        return self.found(
+            verdict,
+            stage,
+            netns,
+            *evidence,
+            before,
+            after,
+            remaining=() if before else ("counters",),
+            rule=rule.text,
+            table=rule.table,
+        )
 
     def translated(self, netns: str) -> str | None:
         """The address to which a namespace's packet filter sent packets on meanwhile (DNAT)."""
-        after = self.case.after.space(netns).firewall
-        before = self.case.before.space(netns).firewall
-        if after is None:
-            return None
-        counted = before.rules if before else None
-        for rule in firewall.hits(counted, after.rules, "PREROUTING", ("DNAT",)):
-            found = re.search(r"--to-destination ([\d.]+)", rule.text)
-            if found:
+        for rule in self._met(netns, "PREROUTING", ("DNAT",)):
+            if found := re.search(r"--to-destination ([\d.]+)", rule.text):
                 return found[1]
         return None
 
