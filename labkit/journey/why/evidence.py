@@ -56,11 +56,11 @@ class Evidence:
 
     def after(self) -> None:
         """Looks into all of them again, closer, and into others that packets came to."""
-        asked = {
+        asked = dict.fromkeys(
             (event.netns, event.destination)
             for _, event in self._recording.since(self.first)[1]
             if isinstance(event, ev.RouteLookup)
-        }
+        )
         for netns, destination in asked:  # a way may have gone meanwhile
             self._lookup(netns, destination)
         reached = [
