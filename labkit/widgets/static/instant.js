@@ -73,7 +73,7 @@ function tableViews(parent, data) {
     }).join(" ");
     const others = view.others.children.length;
     view.more.hidden = others === 0;
-    view.summary.textContent = counted(others, "permanent or multicast row", "permanent and multicast rows");
+    view.summary.textContent = counted(others, "permanent or multicast row", "permanent or multicast rows");
   }
 
   return (tables, before, step) => {

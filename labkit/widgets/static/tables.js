@@ -194,7 +194,7 @@ function updateTable(view, base, change, context) {
   dress(view);
   const count = view.folded.size;
   view.more.hidden = count === 0;
-  put(view.summary, `${count} permanent and multicast ${count === 1 ? "row" : "rows"}`);
+  put(view.summary, counted(count, "permanent or multicast row", "permanent or multicast rows"));
   view.empty.hidden = hasRows(view);
   const many = view.shown.size > MANY;
   put(view.what, many ? `${base.what}, ${view.shown.size.toLocaleString()} rows` : base.what);
@@ -203,7 +203,7 @@ function updateTable(view, base, change, context) {
 }
 
 function render({ model, el }) {
-  const { root, body, say, now, relight, end } = frame(model, el, "tables");
+  const { body, say, now, hear, relight, end } = frame(model, el, "tables");
   const grid = make(body, "div", "lk-grid");
   const quiet = make(body, "details", "lk-more lk-quiet");
   const quietSummary = make(quiet, "summary");
@@ -321,21 +321,16 @@ function render({ model, el }) {
   function ages() {
     for (const view of views.values()) view.known.forEach(showAge);
   }
-  const traits = ["snapshot", "since", "changes"];
-  for (const trait of traits) model.on(`change:${trait}`, update);
-  model.on("change:status", ages);
+  hear({ snapshot: update, since: update, changes: update, status: ages });
   update();
   ages();
   const timer = setInterval(ages, 1000);
   return () => {
     clearInterval(timer);
-    for (const trait of traits) model.off(`change:${trait}`, update);
-    model.off("change:status", ages);
     for (const view of views.values()) {
       for (const known of view.known.values()) clearTimeout(known.leaving);
     }
     end();
-    root.remove();
   };
 }
 
