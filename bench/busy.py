@@ -105,17 +105,22 @@ def measured(hosts: int, rows: int, seconds: float) -> dict[str, float]:
         browser.told(notebook, CHANGE.format(rows=rows, rate=RATE))
         page.wait_for_timeout(5000)  # what filling it made the views do is over
         found = {}
+        looks = []
         for name, domain in DOMAINS.items():
             cdp.send("Performance.enable", {"timeDomain": domain})
             before = look(page, cdp)
             page.wait_for_timeout(seconds * 1000)
             after = look(page, cdp)
             cdp.send("Performance.disable")
-            passed = after["at"] - before["at"]
-            found[name] = (after["tasks"] - before["tasks"]) / passed
-            found["painted"] = (after["painted"] - before["painted"]) / passed
+            found[name] = rate("tasks", before, after)
+            looks += [before, after]
+        found["painted"] = rate("painted", looks[0], looks[-1])
         browser.told(notebook, END)
     return found
+
+
+def rate(what: str, before: dict[str, float], after: dict[str, float]) -> float:
+    return (after[what] - before[what]) / (after["at"] - before["at"])
 
 
 def look(page: Any, cdp: Any) -> dict[str, float]:

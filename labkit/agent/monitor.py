@@ -35,6 +35,8 @@ AWAKE = 10.0
 """Seconds for which a namespace is read at each tick after something happened in it."""
 FRESH = 900_000_000
 """Nanoseconds by which a learned row must be younger than told before it is told again."""
+REST = 20
+"""A long CAM table is read more seldom: after a reading it rests this many times as long."""
 TRANSIENT = {"INCOMPLETE", "DELAY", "PROBE"}
 STATS_LINK_64 = 1
 
@@ -60,6 +62,8 @@ class Monitor:
         self._pending: list[tuple[int, list[tuple[int, int, bytes]], bytes]] = []
         self._overrun = False
         self._behind = False  # whether a build's announcements may still be waiting
+        self._moved = False  # whether frames have passed since the CAM tables were read
+        self._rested = 0.0  # when they may be read again
         self.socket = socket.socket(
             socket.AF_NETLINK,
             socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
@@ -138,7 +142,7 @@ class Monitor:
             self._emit(ev.Lost(at=time.time_ns(), what="changes of links and tables"))
             self._stale.update(self._spaces.by_name)
         self.flush()
-        moved = self._read_traffic()
+        self._moved = self._read_traffic() or self._moved
         now = time.monotonic()
         for name, until in list(self._awake.items()):
             if name not in self._spaces.by_name:
@@ -147,8 +151,10 @@ class Monitor:
                 self._awake[name] = max(until, now + 1)
             elif now > until:
                 del self._awake[name]
-        if moved:
+        if self._moved and (began := time.monotonic()) >= self._rested:
             self._read_fdb()
+            self._moved = False
+            self._rested = time.monotonic() + REST * (time.monotonic() - began)
 
     def read(self, name: str) -> None:
         """Reads all tables of a namespace, and emits what differs from what was told."""
@@ -185,15 +191,9 @@ class Monitor:
         """Reads a neighbour table; True while a row of it is about to change by itself."""
         at = time.time_ns()
         rows = self._spaces.by_name[name].rtnl.dump(nl.GETNEIGH, bytes(12))
-        found = [
-            row
-            for row in (
-                decode.neighbour(at, name, r.body)
-                for r in rows
-                if r.body[0] in (decode.AF_INET, decode.AF_INET6)
-            )
-            if row
-        ]
+        families = (decode.AF_INET, decode.AF_INET6)
+        told = (decode.neighbour(at, name, row.body) for row in rows if row.body[0] in families)
+        found = [row for row in told if row]
         self._replace(name, "neighbour", found)
         return any(row.state in TRANSIENT for row in found)
 
