@@ -161,12 +161,13 @@ def network(
 def views(report: Report, hosts: int, changes: int) -> None:
     """From the kernel's change to the changed pixel."""
     found = paint.latencies(hosts, changes)
+    where = "1 host" if hosts == 1 else f"{hosts} hosts"
     for part, words in (("agent", "event to agent"), ("pixel", "event to pixel")):
         times = [latency[part] for latency in found]
-        report.add(f"{words}, {hosts} hosts, median", statistics.median(times), "ms")
+        report.add(f"{words}, {where}, median", statistics.median(times), "ms")
         parts = statistics.quantiles(times, n=100)
-        report.add(f"{words}, {hosts} hosts, 95th", parts[94], "ms")
-        report.add(f"{words}, {hosts} hosts, 99th", parts[98], "ms")
+        report.add(f"{words}, {where}, 95th", parts[94], "ms")
+        report.add(f"{words}, {where}, 99th", parts[98], "ms")
 
 
 def recordings(report: Report, hosts: int, rounds: int) -> None:

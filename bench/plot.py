@@ -94,7 +94,7 @@ def bars(
 def latency(axes: Axes, rows: Rows) -> None:
     """From the kernel's event to the pixel."""
     seen: dict[str, dict[str, float]] = {}
-    for (hosts, which), row in found(rows, r"event to pixel, (\d+) hosts, (\w+)"):
+    for (hosts, which), row in found(rows, r"event to pixel, (\d+) hosts?, (\w+)"):
         seen.setdefault(hosts, {})[which] = row["ours"]
     title(axes, "From the kernel's event to the changed pixel", some=bool(seen))
     if seen:

@@ -27,7 +27,7 @@ LIMITS = {
     "first journey, after 1 s": 50,
     "journey of a cold ping, 95th": 50,
     "journey of a warm ping, 95th": 50,
-    "event to pixel, 1 hosts, 95th": 50,
+    "event to pixel, 1 host, 95th": 50,
     "event to pixel, 100 hosts, 95th": 50,
     "event to pixel, 1000 hosts, 95th": 50,
     "1000 hosts: browser's thread busy": 50,
