@@ -12,7 +12,8 @@ import errno
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -360,16 +361,15 @@ class Monitor:
                 return other, lower
         return None
 
-    def _candidates(self, name: str, index: int, lower: int) -> list[str]:
+    def _candidates(self, name: str, index: int, lower: int) -> Iterator[str]:
         """Namespaces in the order in which they are likely to hold the other end."""
-        first = [
-            other
-            for other, known in self._known.items()
-            if other in self._spaces.by_name
-            and (link := known.get(("link", lower)))
-            and (link.peer_netns, link.peer_index) == (name, index)
-        ]
-        return list(dict.fromkeys([*first, MACHINE, *reversed(self._spaces.by_name)]))
+        def holds(other: str) -> bool:
+            link = self._known.get(other, {}).get(("link", lower))
+            return link is not None and (link.peer_netns, link.peer_index) == (name, index)
+
+        yield from filter(holds, chain((MACHINE,), self._spaces.by_name))
+        yield MACHINE
+        yield from reversed(self._spaces.by_name)
 
     def _nsid_in(self, name: str, other: str) -> int:
         """The number by which namespace `name` knows `other`; -1 when it does not."""
