@@ -244,6 +244,8 @@ def interrupt_round(lab: Lab, chance: random.Random, number: int) -> None:
 
 
 def main(kind: str, launcher: str, seed: int, rounds: int) -> None:
+    # As in a notebook kernel, also where a background job inherits that interrupts are ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chance = random.Random(seed)
     if kind == "agent":
         for number in range(rounds):
