@@ -363,11 +363,10 @@ class Monitor:
 
     def _candidates(self, name: str, index: int, lower: int) -> Iterator[str]:
         """Namespaces in the order in which they are likely to hold the other end."""
-        def holds(other: str) -> bool:
+        for other in chain((MACHINE,), self._spaces.by_name):
             link = self._known.get(other, {}).get(("link", lower))
-            return link is not None and (link.peer_netns, link.peer_index) == (name, index)
-
-        yield from filter(holds, chain((MACHINE,), self._spaces.by_name))
+            if link is not None and (link.peer_netns, link.peer_index) == (name, index):
+                yield other
         yield MACHINE
         yield from reversed(self._spaces.by_name)
 
