@@ -365,7 +365,7 @@ class Monitor:
         """Namespaces in the order in which they are likely to hold the other end."""
         for other in chain((MACHINE,), self._spaces.by_name):
             link = self._known.get(other, {}).get(("link", lower))
-            if link is not None and (link.peer_netns, link.peer_index) == (name, index):
+            if link is not None and link.peer == (name, index):
                 yield other
         yield MACHINE
         yield from reversed(self._spaces.by_name)

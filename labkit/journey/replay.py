@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labkit.journey.tables import CHANGES
+from labkit.model import events as ev
 from labkit.model.state import State
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def states(journey: Journey) -> list[State]:
     others = [
         (number, event)
         for number, event in window
-        if number not in claimed or not isinstance(event, CHANGES)
+        if number not in claimed or not isinstance(event, ev.TABLES)
     ]
     found = [state.copy()]
     last = 0
@@ -31,7 +31,7 @@ def states(journey: Journey) -> list[State]:
             last += 1
         for number in step.evidence:
             event = recording.event(number)
-            if isinstance(event, CHANGES) and journey.begins <= event.at:
+            if isinstance(event, ev.TABLES) and journey.begins <= event.at:
                 state.apply(event)
         state.at = step.at
         found.append(state.copy())

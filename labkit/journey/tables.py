@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from labkit.recording import Recording
 
 Numbered = tuple[int, ev.Event]
-CHANGES = (ev.FdbSet, ev.FdbRemoved, ev.NeighbourSet, ev.NeighbourRemoved)
-"""What frames do to the tables of bridges and hosts."""
 LAG = 50_000_000
 """Nanoseconds by which the kernel's word of a change comes after it, if the machine is not busy."""
 LATE = 1_000_000_000
@@ -32,7 +30,7 @@ class Tables:
     def __init__(self, recording: Recording, before: State, window: Sequence[Numbered]) -> None:
         self._recording = recording
         self._state = before.copy()
-        kinds = (*CHANGES, ev.RouteSet, ev.RouteRemoved)
+        kinds = (*ev.TABLES, ev.RouteSet, ev.RouteRemoved)
         self._coming = [one for one in window if isinstance(one[1], kinds)]
         self._lookups = [
             (number, event) for number, event in window if isinstance(event, ev.RouteLookup)

@@ -7,8 +7,13 @@ from labkit.model.commands import commands_for
 from labkit.model.state import State
 
 TOLD = (
-    *(ev.Frame, *ev.TABLES, *ev.NETWORK),
-    *(ev.ProcessStarted, ev.ProcessEnded, ev.Lost, ev.Closed),
+    ev.Frame,
+    *ev.TABLES,
+    *ev.NETWORK,
+    ev.ProcessStarted,
+    ev.ProcessEnded,
+    ev.Lost,
+    ev.Closed,
 )
 """The kinds of event that something can be said of: not what was merely looked up."""
 
